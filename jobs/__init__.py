@@ -1,0 +1,1 @@
+"""The nightly steps, each a spark-submit program and a `python -m` module alike."""

@@ -1,0 +1,198 @@
+"""Every table that goes in and comes out: one Arrow schema each, in the order of the contract.
+
+Arrow, because all that touches a table speaks it: Parquet footers (checked before Spark starts), Spark
+(`from_arrow_schema`), Delta and DuckDB. Timestamps are UTC with microseconds, ages in years, amounts in the
+currency of the store.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+_TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+def _schema(columns: dict[str, pa.DataType]) -> pa.Schema:
+    return pa.schema(list(columns.items()))
+
+
+LANDING: dict[str, pa.Schema] = {
+    "photo_events": _schema(
+        {
+            "photo_id": pa.string(),
+            "store_id": pa.string(),
+            "till_id": pa.string(),
+            "captured_at": _TIMESTAMP,
+            "path": pa.string(),
+        }
+    ),
+    "receipts": _schema(
+        {
+            "receipt_id": pa.string(),
+            "store_id": pa.string(),
+            "till_id": pa.string(),
+            "till_type": pa.string(),
+            "cashier_id": pa.string(),
+            "opened_at": _TIMESTAMP,
+            "closed_at": _TIMESTAMP,
+            "id_checked": pa.bool_(),
+        }
+    ),
+    "receipt_lines": _schema(
+        {
+            "receipt_id": pa.string(),
+            "line_no": pa.int32(),
+            "product_id": pa.string(),
+            "quantity": pa.float64(),
+            "amount": pa.float64(),
+        }
+    ),
+    "products": _schema(
+        {
+            "product_id": pa.string(),
+            "product_name": pa.string(),
+            "category": pa.string(),
+            "department": pa.string(),
+            "min_age": pa.int32(),
+            "is_alcohol": pa.bool_(),
+        }
+    ),
+}
+
+KEYS: dict[str, list[str]] = {
+    "photo_events": ["photo_id"],
+    "receipts": ["receipt_id"],
+    "receipt_lines": ["receipt_id", "line_no"],
+    "products": ["product_id"],
+}
+"""What identifies a row of each landing table."""
+
+UNDATED = frozenset({"products"})
+"""Landing tables without business-date folders: the current state, read whole every night."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarehouseTable:
+    """A Delta table: its Arrow schema and the columns that partition it (the unit that a job replaces)."""
+
+    schema: pa.Schema
+    partition_by: tuple[str, ...] = ("business_date",)
+
+
+_AFFINITY = {
+    "n_days": pa.int32(),  # dates of the window that have been counted; less than window_days at the start
+    "n_receipts": pa.int64(),  # receipts of the band
+    "n_receipts_with_item": pa.int64(),
+    "quantity": pa.float64(),
+    "amount": pa.float64(),
+    "penetration": pa.float64(),
+    "penetration_all": pa.float64(),
+    "affinity_index": pa.float64(),
+    "lift": pa.float64(),
+    "leverage": pa.float64(),
+    "spend_share": pa.float64(),
+    "suppressed_reason": pa.string(),
+}
+
+WAREHOUSE: dict[str, WarehouseTable] = {
+    "restricted/photo_ages": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "photo_id": pa.string(),
+                "store_id": pa.string(),
+                "till_id": pa.string(),
+                "captured_at": _TIMESTAMP,
+                "age_years": pa.float64(),
+                "age_low": pa.float64(),
+                "age_high": pa.float64(),
+                "p_under_18": pa.float64(),
+                "p_under_25": pa.float64(),
+                "status": pa.string(),
+                "reason": pa.string(),
+                "model_version": pa.string(),
+            }
+        )
+    ),
+    "restricted/receipt_ages": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "receipt_id": pa.string(),
+                "store_id": pa.string(),
+                "till_id": pa.string(),
+                "cashier_id": pa.string(),
+                "age_years": pa.float64(),
+                "age_band": pa.string(),
+                "n_photos": pa.int32(),
+                "photo_ids": pa.list_(pa.string()),
+                "p_under_18": pa.float64(),
+                "p_under_25": pa.float64(),
+            }
+        )
+    ),
+    "restricted/daily_counts": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "age_band": pa.string(),
+                "level": pa.string(),
+                "item": pa.string(),
+                "n_receipts": pa.int64(),
+                "quantity": pa.float64(),
+                "amount": pa.float64(),
+            }
+        )
+    ),
+    "restricted/quarantine": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "source_table": pa.string(),
+                "key": pa.string(),
+                "reason": pa.string(),
+                "detail": pa.string(),
+            }
+        ),
+        partition_by=("business_date", "source_table"),
+    ),
+    "analytics/age_product_affinity": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "window_days": pa.int32(),
+                "age_band": pa.string(),
+                "product_id": pa.string(),
+                "product_name": pa.string(),
+                "category": pa.string(),
+                "department": pa.string(),
+                **_AFFINITY,
+            }
+        )
+    ),
+    "analytics/age_category_affinity": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "window_days": pa.int32(),
+                "age_band": pa.string(),
+                "level": pa.string(),
+                "item": pa.string(),
+                **_AFFINITY,
+            }
+        )
+    ),
+    "analytics/run_quality": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "job": pa.string(),
+                "source_table": pa.string(),
+                "measure": pa.string(),
+                "value": pa.float64(),
+                "text": pa.string(),
+            }
+        ),
+        partition_by=("business_date", "job"),
+    ),
+}

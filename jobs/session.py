@@ -1,0 +1,55 @@
+"""The Spark session, the same whether started by spark-submit, by `python -m` or by a test."""
+
+import logging
+import os
+import sys
+import threading
+import time
+
+from pyspark.sql import SparkSession
+
+PROGRESS_SECONDS = 10
+
+
+def spark_session(app_name: str) -> SparkSession:
+    """Return the running session, or start one. What spark-submit was told wins over what stands here."""
+    # Spark starts workers with the first python3 on PATH unless told otherwise.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        return running
+    builder = SparkSession.builder.appName(app_name)
+    submitted = "SPARK_ENV_LOADED" in os.environ
+    if not submitted:
+        builder = builder.master("local[*]").config("spark.driver.memory", "4g").config("spark.log.level", "WARN")
+        # Spark's 200 cost a second a shuffle on two cores when a date is small.
+        builder = builder.config("spark.sql.shuffle.partitions", "8")
+    spark = (
+        builder.config("spark.ui.showConsoleProgress", "false")  # one log line a refresh under Airflow
+        .config("spark.sql.session.timeZone", "UTC")
+        # INT96, Spark's default, would become a timestamp without a zone in Delta.
+        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+        .getOrCreate()
+    )
+    threading.Thread(target=_report_progress, args=(spark, app_name), daemon=True).start()
+    return spark
+
+
+def _report_progress(spark: SparkSession, app_name: str) -> None:
+    """Print how far the running stages are, a line every ten seconds, for as long as the session lives."""
+    tracker = spark.sparkContext.statusTracker()
+    while True:
+        time.sleep(PROGRESS_SECONDS)
+        try:
+            stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
+        except Exception:  # noqa: BLE001  the session has ended, in whatever way
+            return
+        running = [stage for stage in stages if stage is not None]
+        if running:
+            done, total = sum(s.numCompletedTasks for s in running), sum(s.numTasks for s in running)
+            print(
+                f"{app_name}: {running[-1].name.split(' at ')[0]}, {done} of {total} tasks",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,207 @@
+"""Reading one date of the landing zone, and reading and replacing one date of the warehouse.
+
+A landing table is checked file by file against the contract before Spark starts. A warehouse date is replaced in
+one Delta commit: a reader sees the old rows or the new ones, and a second writer of the same date is refused.
+"""
+
+import datetime as dt
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError
+from pyarrow import fs
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from jobs.schemas import LANDING, UNDATED, WAREHOUSE
+from model.cli import InputError
+
+STAGING_MAX_AGE_SECONDS = 24 * 3600
+"""A killed job leaves its staging folder behind; the next run removes those older than this."""
+
+
+def open_filesystem(uri: str) -> tuple[fs.FileSystem, str, str]:
+    """Return the pyarrow filesystem of a folder or URI, the path in it, and what Spark wants before that path."""
+    if "://" not in uri:
+        return fs.LocalFileSystem(), str(Path(uri).resolve()), "file://"
+    scheme, _, rest = uri.partition("://")
+    try:
+        # pyarrow knows S3 as s3://, Hadoop as s3a://.
+        filesystem, path = fs.FileSystem.from_uri(f"s3://{rest}" if scheme == "s3a" else uri)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"{uri!r} can't be opened: {error}; give a folder or a URI such as s3a://bucket/path"
+        ) from None
+    authority = rest.removesuffix(path) if rest.endswith(path) else ""
+    return filesystem, path, f"{scheme}://{authority}"
+
+
+def landing_files(landing: str, table: str, business_date: dt.date) -> list[str]:
+    """Return the Parquet files of one landing table and date, each checked against the contract.
+
+    Raises:
+        InputError: no file for the date, a file that is no Parquet, a column that is missing or of another type.
+    """
+    filesystem, root, prefix = open_filesystem(landing)
+    folder = f"{root}/{table}" if table in UNDATED else f"{root}/{table}/business_date={business_date}"
+    entries = filesystem.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
+    paths = sorted(entry.path for entry in entries if entry.is_file and _is_data(entry.base_name))
+    if not paths:
+        raise InputError(f"{table} of {business_date} is absent: there is no Parquet file in {folder}")
+
+    def check(path: str) -> None:
+        _check_columns(f"{table} of {business_date}", path, filesystem, LANDING[table])
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(check, paths))
+    return [f"{prefix}{path}" for path in paths]
+
+
+def _is_data(name: str) -> bool:
+    return name.endswith(".parquet") and not name.startswith(("_", "."))
+
+
+def _check_columns(table: str, path: str, filesystem: fs.FileSystem, wanted: pa.Schema) -> None:
+    try:
+        with filesystem.open_input_file(path) as file:
+            found = pq.read_schema(file)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{table}: {path} is no Parquet file: {str(error).splitlines()[0]}") from None
+    for column in wanted:
+        if column.name not in found.names:
+            raise InputError(f"{table} lacks column {column.name} ({column.type}) in {path}; found {found.names}")
+        if _plain(found.field(column.name).type) != column.type:
+            found_type = found.field(column.name).type
+            raise InputError(f"{table}: column {column.name} is {found_type} in {path}; wanted {column.type}")
+
+
+def _plain(found: pa.DataType) -> pa.DataType:
+    """The type that Parquet stores: Arrow writers differ in how they hold strings in memory."""
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    return pa.string() if pa.types.is_large_string(found) or pa.types.is_string_view(found) else found
+
+
+def read_landing(spark: SparkSession, files: Sequence[str], table: str) -> DataFrame:
+    """Read the files that `landing_files` returned, columns in the order of the contract."""
+    return spark.read.schema(from_arrow_schema(LANDING[table])).parquet(*files)
+
+
+def check_warehouse(warehouse: str) -> None:
+    """Make sure that the warehouse can be written to, before an hour of work is lost on it.
+
+    Raises:
+        InputError: a file can't be created there.
+    """
+    filesystem, root, _ = open_filesystem(warehouse)
+    probe = f"{root}/.writable-{uuid.uuid4().hex}"
+    try:
+        filesystem.create_dir(root, recursive=True)
+        with filesystem.open_output_stream(probe):
+            pass
+        filesystem.delete_file(probe)
+    except OSError as error:
+        raise InputError(f"warehouse {warehouse} can't be written to: {error}") from None
+
+
+def read_warehouse(
+    spark: SparkSession, warehouse: str, name: str, first: dt.date, last: dt.date | None = None
+) -> DataFrame:
+    """Read the dates `first` to `last` (by default `first` alone) of a Delta table; empty where there are none."""
+    _, root, prefix = open_filesystem(warehouse)
+    table = WAREHOUSE[name]
+    schema = from_arrow_schema(table.schema)
+    path = f"{root}/{name}"
+    between = f"business_date >= '{first}' AND business_date <= '{last or first}'"
+    uris = []
+    if DeltaTable.is_deltatable(_delta_uri(warehouse, name)):
+        uris = DeltaTable(_delta_uri(warehouse, name)).file_uris(file_pruning_predicate=between)
+    if not uris:
+        return spark.createDataFrame([], schema)
+    # A list of files, not the folder: the folder also holds files of replaced dates.
+    files = [f"{prefix}{path}/{uri.partition(f'/{name}/')[2]}" for uri in uris]
+    frame = spark.read.schema(schema).option("basePath", f"{prefix}{path}").parquet(*files)
+    return frame.where(between).select(*table.schema.names)
+
+
+def replace(frame: DataFrame, warehouse: str, name: str, business_date: dt.date, **part: str) -> None:
+    """Replace one date of a Delta table (or one part of a date) with the rows of `frame`, in one commit.
+
+    Args:
+        frame: columns and types of the table but for those that `business_date` and `part` give; no rows clear
+            the date.
+        warehouse: folder or URI.
+        name: such as `restricted/photo_ages`.
+        business_date: the date replaced.
+        **part: value of the further partition column, where the table has one.
+
+    Raises:
+        ValueError: columns or types differ from the table's (Delta would cast silently), or the part is not the
+            table's.
+        RuntimeError: another writer replaced the same date meanwhile; nothing was written.
+    """
+    table = WAREHOUSE[name]
+    given = {"business_date": business_date, **part}
+    if tuple(given) != table.partition_by:
+        raise ValueError(f"{name} is replaced by {table.partition_by}, not by {tuple(given)}")
+    stamped = frame.withColumns({column: F.lit(value) for column, value in given.items()})
+    stamped = stamped.select(*table.schema.names)
+    # simpleString leaves out nullability, which Delta does not mind.
+    wanted = [(field.name, field.dataType.simpleString()) for field in from_arrow_schema(table.schema)]
+    found = [(field.name, field.dataType.simpleString()) for field in stamped.schema]
+    if found != wanted:
+        raise ValueError(
+            f"{name} has columns {sorted(set(found) - set(wanted))}; wanted {sorted(set(wanted) - set(found))}"
+        )
+    with _staging(warehouse, name) as (filesystem, path, prefix):
+        stamped.write.parquet(f"{prefix}{path}")
+        # Small read-ahead: the rows of a big date pass through in 32,768s, not all at once.
+        rows = ds.dataset(path, schema=table.schema, format="parquet", filesystem=filesystem).scanner(
+            batch_size=32_768, batch_readahead=1, fragment_readahead=1
+        )
+        try:
+            write_deltalake(
+                _delta_uri(warehouse, name),
+                rows.to_reader(),
+                mode="overwrite",
+                predicate=" AND ".join(f"{column} = '{value}'" for column, value in given.items()),
+                partition_by=list(table.partition_by),
+                writer_properties=WriterProperties(max_row_group_size=65_536),
+            )
+        except CommitFailedError:
+            raise RuntimeError(
+                f"{name} of {business_date}: another writer replaced it meanwhile; nothing was written, run again"
+            ) from None
+
+
+def _delta_uri(warehouse: str, name: str) -> str:
+    if "://" in warehouse:
+        return f"{warehouse.rstrip('/')}/{name}"
+    return str(Path(warehouse).resolve() / name)
+
+
+@contextmanager
+def _staging(warehouse: str, name: str) -> Iterator[tuple[fs.FileSystem, str, str]]:
+    """A folder for what Spark hands to the Delta writer, where every executor and the driver can reach it."""
+    filesystem, root, prefix = open_filesystem(warehouse)
+    folder = f"{root}/restricted/_staging"
+    selector = fs.FileSelector(folder, allow_not_found=True)
+    for leftover in filesystem.get_file_info(selector):
+        if leftover.mtime_ns and time.time() - leftover.mtime_ns / 1e9 > STAGING_MAX_AGE_SECONDS:
+            filesystem.delete_dir(leftover.path)
+    filesystem.create_dir(folder, recursive=True)
+    path = f"{folder}/{name.replace('/', '.')}-{uuid.uuid4().hex}"
+    try:
+        yield filesystem, path, prefix
+    finally:
+        if filesystem.get_file_info(path).type == fs.FileType.Directory:
+            filesystem.delete_dir(path)

@@ -1,0 +1,1 @@
+"""The age model: torch only, no Spark and no Airflow."""

@@ -1,0 +1,101 @@
+"""A model folder: `weights.safetensors` and `model.json`, from which the network can be rebuilt anywhere.
+
+`model.json` holds the hash of every other file, so its own hash names the whole folder: the model version.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from model.cli import InputError
+from model.network import AgeNetwork, NetworkConfig
+
+WEIGHTS = "weights.safetensors"
+CARD = "model.json"
+
+
+def save(folder: Path, network: AgeNetwork, facts: dict[str, Any]) -> str:
+    """Write a model folder in one step and return its version.
+
+    Args:
+        folder: created or replaced; never visible half-written.
+        network: weights are stored in float32, on the CPU.
+        facts: what a reader of `model.json` should know: training settings, data fingerprint, metrics.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    draft.chmod(0o755)
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, draft / WEIGHTS)
+    card = {"network": asdict(network.config), "sha256": {WEIGHTS: _sha256(draft / WEIGHTS)}, **facts}
+    (draft / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    draft.rename(folder)
+    return version(folder)
+
+
+def version(folder: Path) -> str:
+    """Return the version of a model folder, 12 hexadecimal digits, after checking every file's hash.
+
+    Raises:
+        InputError: the folder or a file is missing, or a file is not the one that was released.
+    """
+    card = read_card(folder)
+    for name, wanted in card["sha256"].items():
+        if not (folder / name).is_file():
+            raise InputError(f"the model folder {folder} lacks {name}")
+        found = _sha256(folder / name)
+        if found != wanted:
+            raise InputError(
+                f"{folder / name} has hash {found[:12]}, but model.json was written with {wanted[:12]}; "
+                "restore the folder as it was released"
+            )
+    return _sha256(folder / CARD)[:12]
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return `model.json`.
+
+    Raises:
+        InputError: there is no such folder or file, or the file is not one that `save` wrote.
+    """
+    path = folder / CARD
+    if not path.is_file():
+        raise InputError(f"{folder} is no model folder: it has no {CARD}; `python -m model.train` writes one")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(card, dict) or not {"network", "sha256"} <= card.keys():
+        raise InputError(f"{path} lacks the entries network and sha256")
+    return card
+
+
+def load(folder: Path) -> AgeNetwork:
+    """Rebuild the network of a model folder, in float32, on the CPU, ready to predict.
+
+    Raises:
+        InputError: as `version`, or the weights do not fit the network that `model.json` describes.
+    """
+    version(folder)
+    settings = read_card(folder)["network"]
+    try:
+        config = NetworkConfig(**{**settings, "mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
+        network = AgeNetwork(config)
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the weights of {folder} do not fit its {CARD}: {reason}") from None
+    return network.eval()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,31 @@
+"""How every program of this project reads its flags and reports what the user can mend."""
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
+
+import tyro
+
+Settings = TypeVar("Settings")
+
+
+class InputError(ValueError):
+    """Wrong configuration or input that only a person can mend: one readable line, exit code 2, no traceback.
+
+    The text names the setting or table, the value found, and what would be right.
+    """
+
+
+def run(main: Callable[[Settings], None], settings: type[Settings]) -> NoReturn:
+    """Parse the command line into `settings`, call `main` with it and exit.
+
+    Exits with 0 when `main` returns and with 2 on a bad flag or an `InputError`; anything else is a defect
+    and keeps its traceback.
+    """
+    module = sys.modules[main.__module__]
+    try:
+        main(tyro.cli(settings, description=module.__doc__))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(0)

@@ -1,0 +1,133 @@
+"""ResNet-50 with its top replaced: a distribution over ages, or one number as in the original study.
+
+An age is a count of completed years, as labels give it: `real_age` 30 is bin 30 of the distribution. Between
+bins, age is continuous with bin `a` spread evenly over [a - 0.5, a + 0.5), so that a distribution that is all
+on 30 decodes to 30.0, and rounding a decoded age gives back completed years.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import ResNet, resnet50
+
+from model.cli import InputError
+
+N_AGES = 101
+"""Bins of the distribution: ages 0 to 100."""
+
+Head = Literal["distribution", "scalar"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """What the network is rebuilt from; stored in `model.json`."""
+
+    head: Head = "distribution"
+    """`distribution` over ages 0-100 decoded to its median, or `scalar`: years, the original study's baseline."""
+    image_size: int = 112
+    """Side of the square input, pixels."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Red, green and blue mean of ImageNet, of values scaled to 0-1: what pretrained weights expect."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Standard deviations of the same."""
+
+    def __post_init__(self) -> None:
+        if self.head not in get_args(Head):
+            raise InputError(f"head is {self.head!r}; it must be one of {', '.join(get_args(Head))}")
+        if not 32 <= self.image_size <= 512:
+            raise InputError(f"image_size is {self.image_size} pixels; it must be between 32 and 512")
+
+
+class AgeNetwork(nn.Module):
+    """Photos in, age out. Normalisation is part of it, so pixels can't be prepared in two ways."""
+
+    def __init__(self, config: NetworkConfig, backbone: ResNet | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone: ResNet = backbone or resnet50(weights=None)
+        self.backbone.fc = nn.Linear(2048, N_AGES if config.head == "distribution" else 1)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Return logits over ages, float32 (B, 101), or years (B, 1) with the scalar head.
+
+        Args:
+            photos: uint8 (B, S, S, 3). The permuted view is already in channels-last order.
+        """
+        pixels = photos.permute(0, 3, 1, 2).float() / 255.0  # (B, 3, S, S)
+        pixels = (pixels - self.mean) / self.std
+        output: Tensor = self.backbone(pixels.to(self.backbone.conv1.weight.dtype))
+        return output.float()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgeEstimate:
+    """Estimates of a batch, all float32 (B,). NaN where the scalar head has no distribution to read."""
+
+    age_years: Tensor
+    age_low: Tensor
+    age_high: Tensor
+    p_under_18: Tensor
+    p_under_25: Tensor
+
+
+INTERVAL = (0.1, 0.9)
+"""Quantiles that bound `age_low` to `age_high`: an 80 % interval."""
+
+
+def decode(output: Tensor) -> AgeEstimate:
+    """Turn what the network returns into ages: the median, an 80 % interval and two probabilities.
+
+    The median, because it minimises the expected absolute error of a distribution.
+
+    Args:
+        output: (B, 101) logits, or (B, 1) years.
+    """
+    if output.shape[1] == 1:
+        years = output[:, 0].clamp(0, N_AGES - 1)
+        unknown = torch.full_like(years, torch.nan)
+        return AgeEstimate(age_years=years, age_low=unknown, age_high=unknown, p_under_18=unknown, p_under_25=unknown)
+    mass = functional.softmax(output.float(), dim=1)  # (B, 101)
+    cumulative = mass.cumsum(dim=1)
+    return AgeEstimate(
+        age_years=_quantile(mass, cumulative, 0.5),
+        age_low=_quantile(mass, cumulative, INTERVAL[0]),
+        age_high=_quantile(mass, cumulative, INTERVAL[1]),
+        p_under_18=cumulative[:, 17].clamp(max=1),
+        p_under_25=cumulative[:, 24].clamp(max=1),
+    )
+
+
+def _quantile(mass: Tensor, cumulative: Tensor, level: float) -> Tensor:
+    """Age (B,) at which the cumulative distribution reaches `level`, linear within a bin."""
+    bin_index = (cumulative < level).sum(dim=1, keepdim=True).clamp(max=N_AGES - 1)  # (B, 1)
+    inside = mass.gather(1, bin_index)
+    below = cumulative.gather(1, bin_index) - inside
+    fraction = ((level - below) / inside.clamp(min=1e-12)).clamp(0, 1)
+    return (bin_index + fraction - 0.5).clamp(0, N_AGES - 1).squeeze(1)
+
+
+def loss(output: Tensor, ages: Tensor, *, label_sigma_years: float) -> Tensor:
+    """Training loss, averaged over the batch.
+
+    For the distribution: cross-entropy against the label blurred with a normal kernel plus the absolute error
+    of the expected age (DLDL-v2, Gao et al., IJCAI 2018: neighbouring ages share evidence, and the second term
+    aligns training with the error that is reported). For the scalar head: absolute error.
+
+    Args:
+        output: (B, 101) logits or (B, 1) years.
+        ages: (B,) completed years.
+        label_sigma_years: width of the blur, years.
+    """
+    if output.shape[1] == 1:
+        return functional.l1_loss(output[:, 0], ages.float())
+    bins = torch.arange(N_AGES, device=output.device)
+    blurred = torch.softmax(-((bins - ages[:, None]) ** 2) / (2 * label_sigma_years**2), dim=1)  # (B, 101)
+    expected = (functional.softmax(output, dim=1) * bins).sum(dim=1)
+    return functional.cross_entropy(output, blurred) + functional.l1_loss(expected, ages.float())
