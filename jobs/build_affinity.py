@@ -20,8 +20,9 @@ from pyspark.sql import functions as F  # noqa: N812
 
 import sql
 from jobs import quality, tables
+from jobs.landing import landing_files
 from jobs.session import spark_session
-from jobs.settings import DEFAULT_AGE_BANDS, DateSettings, age_bands
+from jobs.settings import BandSettings
 from model.cli import InputError, run
 
 MAX_WINDOW_DAYS = 28
@@ -30,16 +31,14 @@ MAX_FIGURE = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DateSettings):
+class Settings(BandSettings):
     """Flags of the job."""
 
-    age_bands: tuple[str, ...] = DEFAULT_AGE_BANDS
-    """Bands of completed years, as match_receipts was told."""
     min_receipts: int = 10
     """Smallest number of receipts that a published cell stands for."""
 
     def __post_init__(self) -> None:
-        age_bands(self.age_bands)
+        super().__post_init__()
         if self.min_receipts < 10:
             raise InputError(
                 f"min_receipts is {self.min_receipts}; it must be at least 10: fewer may point at a person"
@@ -156,17 +155,17 @@ def check_bands(receipt_ages: DataFrame, bands: tuple[str, ...]) -> None:
 def main(settings: Settings) -> None:
     """Check, read, screen, count, measure, write."""
     names = ("receipt_lines", "products", "receipts")
-    files = {name: tables.landing_files(settings.landing, name, settings.business_date) for name in names}
+    files = {name: landing_files(settings.landing, name, settings.business_date) for name in names}
     tables.check_warehouse(settings.warehouse)
     spark = spark_session("build_affinity")
-    landing = {name: tables.read_landing(spark, files[name], name) for name in names}
+    frames = {name: tables.read_landing(spark, files[name], name) for name in names}
     date, warehouse = settings.business_date, settings.warehouse
     replace = partial(tables.replace, warehouse=warehouse, business_date=date)
     rejected = tables.read_warehouse(spark, warehouse, "restricted/quarantine", date)
-    products = screen_products(landing["products"]).persist()
+    products = screen_products(frames["products"]).persist()
     sold = quality.used(products, "products")
     lines = screen_lines(
-        landing["receipt_lines"], sold, landing["receipts"], rejected.where("source_table = 'receipts'")
+        frames["receipt_lines"], sold, frames["receipts"], rejected.where("source_table = 'receipts'")
     ).persist()
     aged = tables.read_warehouse(spark, warehouse, "restricted/receipt_ages", date)
     check_bands(aged, settings.age_bands)

@@ -19,8 +19,9 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from jobs import quality, tables
+from jobs.landing import landing_files
 from jobs.session import spark_session
-from jobs.settings import DEFAULT_AGE_BANDS, AgeBand, DateSettings, age_bands
+from jobs.settings import AgeBand, BandSettings, age_bands
 from model.cli import InputError, run
 
 SLOT_SECONDS = 600
@@ -30,16 +31,14 @@ MAX_RECEIPT_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DateSettings):
+class Settings(BandSettings):
     """Flags of the job."""
 
     grace_seconds: float = 5.0
     """How far the clocks of a camera and its till may be apart, seconds."""
-    age_bands: tuple[str, ...] = DEFAULT_AGE_BANDS
-    """Bands of completed years; they must tile 0 to 120."""
 
     def __post_init__(self) -> None:
-        age_bands(self.age_bands)
+        super().__post_init__()
         if not 0 <= self.grace_seconds <= 300:
             raise InputError(f"grace_seconds is {self.grace_seconds}; it must be between 0 and 300")
 
@@ -118,7 +117,7 @@ def combine_photos(matched: DataFrame, receipts: DataFrame, bands: Sequence[AgeB
 
 def main(settings: Settings) -> None:
     """Check, read, screen, match, write."""
-    receipt_files = tables.landing_files(settings.landing, "receipts", settings.business_date)
+    receipt_files = landing_files(settings.landing, "receipts", settings.business_date)
     tables.check_warehouse(settings.warehouse)
     spark = spark_session("match_receipts")
     ages = tables.read_warehouse(spark, settings.warehouse, "restricted/photo_ages", settings.business_date)

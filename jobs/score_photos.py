@@ -28,6 +28,7 @@ from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
 from jobs import quality, tables
+from jobs.landing import landing_files, open_filesystem
 from jobs.session import spark_session
 from jobs.settings import DateSettings
 from model import predict
@@ -90,7 +91,7 @@ def photo_reader(landing: str) -> Callable[[str], bytes]:
     A file that is missing, no file, too large or a link out of the landing zone raises UnreadablePhotoError.
     A store that can't be reached raises OSError: Spark tries again, instead of a night of "missing" photos.
     """
-    filesystem, root, _ = tables.open_filesystem(landing)
+    filesystem, root, _ = open_filesystem(landing)
     local_root = os.path.realpath(root) if isinstance(filesystem, fs.LocalFileSystem) else None
 
     def read(path: str) -> bytes:
@@ -162,8 +163,8 @@ def score_events(
 
 def main(settings: Settings) -> None:
     """Check, read, screen, score, write."""
-    event_files = tables.landing_files(settings.landing, "photo_events", settings.business_date)
-    receipt_files = tables.landing_files(settings.landing, "receipts", settings.business_date)
+    event_files = landing_files(settings.landing, "photo_events", settings.business_date)
+    receipt_files = landing_files(settings.landing, "receipts", settings.business_date)
     version = predict.version(settings.model)
     tables.check_warehouse(settings.warehouse)
     print(f"score_photos: model {version} on {predict.prepare(settings.model)}", flush=True)

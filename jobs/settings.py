@@ -24,15 +24,23 @@ class DateSettings:
     """Warehouse: a folder or URI; its Delta tables are created when missing."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class BandSettings(DateSettings):
+    """Flags of the jobs that deal in age bands."""
+
+    age_bands: tuple[str, ...] = ("under_18", "18-29", "30-44", "45-59", "60_plus")
+    """Bands of completed years; they must tile 0 to 120."""
+
+    def __post_init__(self) -> None:
+        age_bands(self.age_bands)
+
+
 class AgeBand(NamedTuple):
     """A band of completed years, both ends included."""
 
     name: str
     low: int
     high: int
-
-
-DEFAULT_AGE_BANDS = ("under_18", "18-29", "30-44", "45-59", "60_plus")
 
 
 def age_bands(names: Sequence[str]) -> list[AgeBand]:

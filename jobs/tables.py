@@ -1,20 +1,17 @@
-"""Reading one date of the landing zone, and reading and replacing one date of the warehouse.
+"""Reading tables with Spark, and replacing one date of a warehouse table.
 
-A landing table is checked file by file against the contract before Spark starts. A warehouse date is replaced in
-one Delta commit: a reader sees the old rows or the new ones, and a second writer of the same date is refused.
+A date is replaced in one Delta commit: a reader sees the old rows or the new ones, and a second writer of the same
+date is refused.
 """
 
 import datetime as dt
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError
 from pyarrow import fs
@@ -22,73 +19,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs.schemas import LANDING, UNDATED, WAREHOUSE
+from jobs.landing import open_filesystem
+from jobs.schemas import LANDING, WAREHOUSE
 from model.cli import InputError
 
 STAGING_MAX_AGE_SECONDS = 24 * 3600
 """A killed job leaves its staging folder behind; the next run removes those older than this."""
-
-
-def open_filesystem(uri: str) -> tuple[fs.FileSystem, str, str]:
-    """Return the pyarrow filesystem of a folder or URI, the path in it, and what Spark wants before that path."""
-    if "://" not in uri:
-        return fs.LocalFileSystem(), str(Path(uri).resolve()), "file://"
-    scheme, _, rest = uri.partition("://")
-    try:
-        # pyarrow knows S3 as s3://, Hadoop as s3a://.
-        filesystem, path = fs.FileSystem.from_uri(f"s3://{rest}" if scheme == "s3a" else uri)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(
-            f"{uri!r} can't be opened: {error}; give a folder or a URI such as s3a://bucket/path"
-        ) from None
-    authority = rest.removesuffix(path) if rest.endswith(path) else ""
-    return filesystem, path, f"{scheme}://{authority}"
-
-
-def landing_files(landing: str, table: str, business_date: dt.date) -> list[str]:
-    """Return the Parquet files of one landing table and date, each checked against the contract.
-
-    Raises:
-        InputError: no file for the date, a file that is no Parquet, a column that is missing or of another type.
-    """
-    filesystem, root, prefix = open_filesystem(landing)
-    folder = f"{root}/{table}" if table in UNDATED else f"{root}/{table}/business_date={business_date}"
-    entries = filesystem.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True))
-    paths = sorted(entry.path for entry in entries if entry.is_file and _is_data(entry.base_name))
-    if not paths:
-        raise InputError(f"{table} of {business_date} is absent: there is no Parquet file in {folder}")
-
-    def check(path: str) -> None:
-        _check_columns(f"{table} of {business_date}", path, filesystem, LANDING[table])
-
-    with ThreadPoolExecutor(16) as threads:
-        list(threads.map(check, paths))
-    return [f"{prefix}{path}" for path in paths]
-
-
-def _is_data(name: str) -> bool:
-    return name.endswith(".parquet") and not name.startswith(("_", "."))
-
-
-def _check_columns(table: str, path: str, filesystem: fs.FileSystem, wanted: pa.Schema) -> None:
-    try:
-        with filesystem.open_input_file(path) as file:
-            found = pq.read_schema(file)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{table}: {path} is no Parquet file: {str(error).splitlines()[0]}") from None
-    for column in wanted:
-        if column.name not in found.names:
-            raise InputError(f"{table} lacks column {column.name} ({column.type}) in {path}; found {found.names}")
-        if _plain(found.field(column.name).type) != column.type:
-            found_type = found.field(column.name).type
-            raise InputError(f"{table}: column {column.name} is {found_type} in {path}; wanted {column.type}")
-
-
-def _plain(found: pa.DataType) -> pa.DataType:
-    """The type that Parquet stores: Arrow writers differ in how they hold strings in memory."""
-    if pa.types.is_dictionary(found):
-        found = found.value_type
-    return pa.string() if pa.types.is_large_string(found) or pa.types.is_string_view(found) else found
 
 
 def read_landing(spark: SparkSession, files: Sequence[str], table: str) -> DataFrame:

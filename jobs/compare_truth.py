@@ -1,0 +1,142 @@
+"""Judge a warehouse by a chain whose truth is known: ages, matched receipts, category indices.
+
+For auditors, and for chains with synthetic photos or those of known people; no job of the nightly run reads
+the truth. The true indices are counted straight from the landing zone, by other code than the jobs'.
+
+The folder of the truth holds `ages.csv` (photo_id, receipt_id, true_age; photo_id empty for a receipt without
+a photo) and may hold `category_affinity.csv` (age_band, category, affinity_index).
+"""
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+import sql
+from jobs.answer import Answer, execute, render
+from jobs.query import connect
+from jobs.schemas import LANDING, UNDATED
+from model.cli import InputError, run
+
+TRUTH: dict[str, pa.Schema] = {
+    "ages": pa.schema({"photo_id": pa.string(), "receipt_id": pa.string(), "true_age": pa.float64()}),
+    "category_affinity": pa.schema({"age_band": pa.string(), "category": pa.string(), "affinity_index": pa.float64()}),
+}
+"""Columns of the truth: ages in years, an index of 100 = as all shoppers."""
+
+BUSINESS_DATE = pa.field("business_date", pa.date32())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Flags of the program."""
+
+    landing: str
+    """Landing zone that the warehouse was built from (path or URI)."""
+
+    warehouse: str
+    """Root of the Delta tables (path or URI)."""
+
+    truth: Path
+    """Folder with ages.csv and, where indices are stated, category_affinity.csv."""
+
+    business_date: dt.date | None = None
+    """Date to judge. Default: all dates that have photo ages; the indices of the newest."""
+
+    window_days: int = 7
+    """Window of the category indices, in days that end with the date."""
+
+
+def register_sources(connection: duckdb.DuckDBPyConnection, landing: str, truth: Path) -> None:
+    """Show `landing.<table>` with its business_date, and `truth.<table>`.
+
+    Raises:
+        InputError: a table of the landing zone, or ages.csv, is not there.
+    """
+    hive = ds.partitioning(pa.schema([BUSINESS_DATE]), flavor="hive")
+    sources = {
+        f"landing.{table}": _dataset(
+            f"{landing.rstrip('/')}/{table}",
+            schema=schema if table in UNDATED else schema.append(BUSINESS_DATE),
+            format="parquet",
+            partitioning=hive,
+        )
+        for table, schema in LANDING.items()
+    }
+    for table, schema in TRUTH.items():
+        path = truth / f"{table}.csv"
+        stated = path.exists() or table == "ages"
+        sources[f"truth.{table}"] = _dataset(str(path), schema=schema, format="csv") if stated else schema.empty_table()
+    for name, rows in sources.items():
+        source = f"__{name.replace('.', '_')}"
+        connection.register(source, rows)
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name.partition('.')[0]}")
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")  # noqa: S608 - names of our schemas
+
+
+def judge(
+    connection: duckdb.DuckDBPyConnection, business_date: dt.date | None, window_days: int
+) -> Iterator[tuple[str, Answer]]:
+    """Yield a heading and a table for each comparison.
+
+    Raises:
+        InputError: the warehouse has no photo ages of the date, or no category index of date and window.
+    """
+    dates = [date for date, _ in _rows(connection, "truth/dates") if business_date in (None, date)]
+    if not dates:
+        raise InputError(f"restricted.photo_ages has no rows of business date {business_date or 'any'}")
+    yield "Ages, in years", execute(connection, sql.load("truth/age_error"), {"dates": dates})
+    yield (
+        "Photos and receipts brought together",
+        execute(connection, sql.load("truth/matching"), {"dates": dates}),
+    )
+
+    windows = [(date, days) for date, days, _ in _rows(connection, "truth/windows") if date in dates]
+    newest = max((date for date, _ in windows), default=None)
+    if (newest, window_days) not in windows:
+        found = ", ".join(f"{days} on {date}" for date, days in windows) or "none"
+        raise InputError(f"--window-days {window_days} has no published category index; there are: {found}")
+    window = {"business_date": newest, "window_days": window_days}
+    indices = connection.sql(sql.load("truth/category_index"), params=window).to_arrow_table()
+    connection.register("category_index", indices)
+    heading = f"{newest}, {window_days} days"
+    yield (
+        f"The ten strongest category indices ({heading})",
+        execute(connection, "FROM category_index LIMIT 10", {}),
+    )
+    yield (
+        f"Agreement of all category indices ({heading})",
+        execute(connection, sql.load("truth/index_agreement"), {}),
+    )
+    yield (
+        f"Favourite categories of each band ({heading})",
+        execute(connection, sql.load("truth/top_categories"), {}),
+    )
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[Any, ...]]:
+    return execute(connection, sql.load(name), {}).rows
+
+
+def _dataset(path: str, **layout: object) -> ds.Dataset:
+    try:
+        return ds.dataset(path, **layout)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def main(settings: Settings) -> None:
+    """Print every comparison as a table."""
+    connection = connect(settings.warehouse, restricted=True)
+    register_sources(connection, settings.landing, settings.truth)
+    for heading, answer in judge(connection, settings.business_date, settings.window_days):
+        print(f"{heading}\n\n{render(answer)}\n")
+
+
+if __name__ == "__main__":
+    run(main, Settings)
