@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.schemas import LANDING
+from jobs.settings import AgeBand, BandSettings, age_bands
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -29,14 +30,8 @@ _VISITS = np.interp(
 AGE_SHARE: Floats = _VISITS / _VISITS.sum()
 """Share of receipts of each of `AGE_YEARS`; adds up to 1. 2.5 % are under 18."""
 
-BANDS: dict[str, tuple[int, int]] = {
-    "under_18": (0, 17),
-    "18-29": (18, 29),
-    "30-44": (30, 44),
-    "45-59": (45, 59),
-    "60_plus": (60, 120),
-}
-"""First and last age, in completed years, of each default band."""
+BANDS: list[AgeBand] = age_bands(BandSettings.age_bands)
+"""The default age bands, for which the truth is stated."""
 
 EXTRA_LINE_SHARE = 0.12
 """Share of bought categories that put a second line, perhaps of the same product, on the receipt."""
@@ -173,11 +168,11 @@ def category_affinity() -> pa.Table:
     probability = category_probability(AGE_YEARS)
     everybody = AGE_SHARE @ probability
     rows = []
-    for band, (first, last) in BANDS.items():
-        share = AGE_SHARE * ((first <= AGE_YEARS) & (last >= AGE_YEARS))
+    for band in BANDS:
+        share = AGE_SHARE * ((band.low <= AGE_YEARS) & (band.high >= AGE_YEARS))
         index = 100 * (share / share.sum()) @ probability / everybody
         rows += [
-            {"age_band": band, "category": category.name, "affinity_index": round(float(value), 4)}
+            {"age_band": band.name, "category": category.name, "affinity_index": round(float(value), 4)}
             for category, value in zip(CATEGORIES, index, strict=True)
         ]
     return pa.Table.from_pylist(rows)

@@ -73,9 +73,10 @@ def read_card(folder: Path) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(card, dict) or not {"network", "sha256"} <= card.keys():
-        raise InputError(f"{path} lacks the entries network and sha256")
-    return card
+    hashes = card.get("sha256") if isinstance(card, dict) else None
+    if not isinstance(hashes, dict) or WEIGHTS not in hashes or "network" not in card:
+        raise InputError(f"{path} lacks the entries network and sha256 of {WEIGHTS}")
+    return card  # type: ignore[no-any-return]
 
 
 def load(folder: Path) -> AgeNetwork:

@@ -4,8 +4,6 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-import tyro
-
 Settings = TypeVar("Settings")
 
 
@@ -22,6 +20,8 @@ def run(main: Callable[[Settings], None], settings: type[Settings]) -> NoReturn:
     Exits with 0 when `main` returns and with 2 on a bad flag or an `InputError`; anything else is a defect
     and keeps its traceback.
     """
+    import tyro  # noqa: PLC0415  scoring machines import InputError, and need no command line
+
     module = sys.modules[main.__module__]
     try:
         main(tyro.cli(settings, description=module.__doc__))

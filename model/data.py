@@ -54,6 +54,8 @@ def decode_photo(content: bytes, image_size: int) -> Pixels:
     """
     if not content:
         raise UnreadablePhotoError("file_empty", "0 bytes")
+    if len(content) > MAX_PHOTO_BYTES:
+        raise UnreadablePhotoError("file_too_large", f"{len(content)} bytes")
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -131,7 +133,7 @@ def read_labels(folder: Path) -> LabelledPhotos:
     path = folder / "labels.csv"
     if not path.is_file():
         raise InputError(f"{path} does not exist; --data must be a folder with labels.csv and final_files/")
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
         reader = csv.DictReader(file)
         wanted = ["file_name", "real_age"]
         missing = [name for name in wanted if name not in (reader.fieldnames or [])]
@@ -157,7 +159,7 @@ def _age(path: Path, line: int, text: str) -> int:
 def _check_names(path: Path, names: Sequence[str]) -> None:
     seen: set[str] = set()
     for line, name in enumerate(names, start=2):
-        if name != Path(name).name:
+        if not name or name == ".." or name != Path(name).name:
             raise InputError(f"{path} line {line}: file_name is {name!r}; it must be a plain file name")
         if name in seen:
             raise InputError(f"{path} line {line}: {name} is listed twice")

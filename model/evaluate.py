@@ -12,7 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from model import checkpoint
-from model.cli import run
+from model.cli import InputError, run
 from model.data import Pixels, read_labels
 from model.network import decode
 
@@ -31,7 +31,7 @@ class Metrics:
     within_5_years: float
     """Share of photos."""
     constant_mae_years: float
-    """MAE of answering the median training age for everybody."""
+    """MAE of answering the median age of the training part for everybody."""
 
 
 def measure(predicted: Ages, true: npt.NDArray[np.int64], *, constant: float) -> Metrics:
@@ -76,12 +76,14 @@ def main(settings: Settings) -> None:
     """Print the metrics as JSON."""
     network = checkpoint.load(settings.model)
     card = checkpoint.read_card(settings.model)
-    labelled = read_labels(settings.data)
+    known = labelled = read_labels(settings.data)
     if settings.part == "held-out":
-        _, labelled = labelled.split(card["training"]["held_out_share"])
+        known, labelled = labelled.split(card["training"]["held_out_share"])
+    if not labelled.file_names or not known.file_names:
+        raise InputError(f"part is held-out, but {settings.data} has too few photos to split; measure all of it")
     network.to("cuda" if torch.cuda.is_available() else "cpu").to(memory_format=torch.channels_last)
     predicted = predict_ages(network, labelled.pixels(network.config.image_size))
-    metrics = measure(predicted, labelled.ages, constant=float(np.median(labelled.ages)))
+    metrics = measure(predicted, labelled.ages, constant=float(np.median(known.ages)))
     print(json.dumps({"model_version": checkpoint.version(settings.model), **asdict(metrics)}, indent=2))
 
 

@@ -1,4 +1,4 @@
-"""Inference: one class for judging and for the nightly job, and a stream that keeps it fed.
+"""Inference for the nightly job: one class that runs a released model, and a stream that keeps it fed.
 
 Photos are read and decoded in threads while the network works on the batch before; results come back in order,
 whatever batches they travelled in.
@@ -39,7 +39,8 @@ __all__ = [
 ]
 
 version = checkpoint.version
-Precision = Literal["auto", "float32"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+"""`auto` is bfloat16, but float32 on a CPU without instructions for it; `float16` is for CUDA only."""
 
 
 class PhotoScore(NamedTuple):
@@ -85,9 +86,11 @@ class AgePredictor:
         package = _package_path(folder, self.version)
         self._forward: Callable[[Tensor], Tensor]
         if self.device.type == "cuda":
-            folded = _folded(network, torch.float32 if precision == "float32" else torch.bfloat16)
-            self._forward = torch.compile(folded.to(self.device), dynamic=False)
-        elif precision == "float32" or not _cpu_has_bfloat16():
+            dtype = torch.bfloat16 if precision == "auto" else getattr(torch, precision)
+            self._forward = torch.compile(_folded(network, dtype).to(self.device), dynamic=False)
+        elif precision == "float16":
+            raise ValueError("precision is float16; a CPU takes auto, float32 or bfloat16")
+        elif precision == "float32" or (precision == "auto" and not _cpu_has_bfloat16()):
             self._forward = _folded(network, torch.float32)
         elif package.is_file():
             self._forward = _load_package(package)
@@ -143,7 +146,8 @@ def score_photos(
         except UnreadablePhotoError as error:
             return error
 
-    with ThreadPoolExecutor(n_threads) as threads:
+    threads = ThreadPoolExecutor(n_threads)
+    try:
         waiting: deque[Future[Pixels | UnreadablePhotoError]] = deque()
         supply = iter(paths)
         running: list[_Running] = []
@@ -160,6 +164,9 @@ def score_photos(
             if len(running) > 1:
                 yield from running.pop(0).scores()
         yield from chain.from_iterable(batch.scores() for batch in running)
+    finally:
+        # Where a store does not answer, each read ahead would wait for its own time-out.
+        threads.shutdown(cancel_futures=True)
 
 
 class _Running(NamedTuple):

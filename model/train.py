@@ -9,6 +9,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -87,8 +88,8 @@ def pretrained_backbone(source: str) -> tuple[nn.Module, str]:
         state = torch.load(source, map_location="cpu", weights_only=True)
         backbone = resnet50(weights=None)
         backbone.load_state_dict(state)
-    except (OSError, RuntimeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, EOFError, UnpicklingError, RuntimeError, AttributeError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"pretrained is {source!r}; it must be auto, none or a file with ResNet-50 weights: {reason}"
         ) from None

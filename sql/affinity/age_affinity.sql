@@ -1,7 +1,7 @@
 -- How far are the purchases of each age band from those of all shoppers?
 -- Grain: one row per window, band, level and item; every band has a row for every item sold in the window.
 -- Units: receipts; penetration and spend_share are shares of 1; affinity_index is 100 for all shoppers.
--- Parameters: business_date, last date of the windows; min_receipts, the smallest cell that is published.
+-- Parameters: :business_date, last date of the windows; :min_receipts, the smallest cell that is published.
 -- Inputs: {daily_counts} of 28 dates, {age_bands} the name of each band.
 WITH windows AS (
     SELECT * FROM VALUES (1), (7), (28) AS windows (window_days)
@@ -83,20 +83,27 @@ cells AS (
             AND items.item = counted.item
 ),
 
--- One small cell alone in its row of bands is the total less the others: the smallest other goes with it.
+-- The total of an item can be derived from any cell that is published, so the hidden cells of an item must be two
+-- at least and add up to a publishable number: else the smallest other cell goes with them.
 guarded AS (
     SELECT
         *,
         CASE
             WHEN is_small THEN 'fewer_than_' || :min_receipts || '_receipts'
             WHEN
-                COUNT_IF(is_small) OVER (PARTITION BY window_days, level, item) = 1
-                AND ROW_NUMBER()
+                ROW_NUMBER()
                     OVER (PARTITION BY window_days, level, item, is_small ORDER BY n_receipts_with_item, age_band)
                 = 1
+                AND (n_small = 1 OR n_small > 1 AND n_in_small < :min_receipts)
                 THEN 'complementary'
         END AS suppressed_reason
-    FROM cells
+    FROM (
+        SELECT
+            *,
+            COUNT_IF(is_small) OVER (PARTITION BY window_days, level, item) AS n_small,
+            SUM(IF(is_small, n_receipts_with_item, 0)) OVER (PARTITION BY window_days, level, item) AS n_in_small
+        FROM cells
+    )
 ),
 
 -- Without its receipts a cell has no measures: every ratio below is of these columns.

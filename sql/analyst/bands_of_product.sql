@@ -1,0 +1,22 @@
+-- Who buys a product? How its affinity differs between the age bands.
+-- Grain: one row per band. A suppressed band stays in the list with its reason and without figures: it is
+-- small, not zero.
+-- Units: n_* in receipts; penetration: share of the band's receipts with the product; affinity_index: 100 =
+-- as all shoppers; spend_share: share of the band's spending.
+-- Parameters: $product_id, $window_days, $business_date.
+SELECT
+    age_band,
+    product_name,
+    n_receipts,
+    n_receipts_with_item,
+    ROUND(penetration, 4) AS penetration,
+    ROUND(affinity_index) AS affinity_index,
+    ROUND(spend_share, 5) AS spend_share,
+    suppressed_reason
+FROM analytics.age_product_affinity
+WHERE
+    business_date = $business_date
+    AND window_days = CAST($window_days AS INTEGER)
+    AND product_id = $product_id
+-- under_18 comes before the bands that begin with a number.
+ORDER BY age_band NOT LIKE 'under%', age_band

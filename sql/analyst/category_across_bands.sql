@@ -1,0 +1,22 @@
+-- How does a category or department do with each age band?
+-- Grain: one row per band, with the total of all of them in penetration_all. A suppressed band stays in the
+-- list with its reason and without figures: it is small, not zero.
+-- Units: n_* in receipts; penetration: share of the band's receipts with the item; affinity_index: 100 = as
+-- all shoppers; amount in the currency of the store.
+-- Parameters: $level (category or department), $item (its name), $window_days, $business_date.
+SELECT
+    age_band,
+    n_receipts,
+    n_receipts_with_item,
+    ROUND(penetration, 4) AS penetration,
+    ROUND(penetration_all, 4) AS penetration_all,
+    ROUND(affinity_index) AS affinity_index,
+    ROUND(amount, 2) AS amount,
+    suppressed_reason
+FROM analytics.age_category_affinity
+WHERE
+    business_date = $business_date
+    AND window_days = CAST($window_days AS INTEGER)
+    AND level = $level
+    AND item = $item
+ORDER BY age_band NOT LIKE 'under%', age_band

@@ -1,0 +1,28 @@
+-- Can the figures of a date be trusted? What each job counted, beside what is usual.
+-- Grain: one row per job, source table (empty: the job as a whole) and measure.
+-- Units: rows_* in rows, photos_* in photos, receipts_* in receipts, matched_share a share, mean_age_years in
+-- years; usual: median of the same measure over the 28 dates before, null at the start.
+-- Parameters: $business_date.
+WITH history AS (
+    SELECT
+        job,
+        source_table,
+        measure,
+        MEDIAN(value) AS usual
+    FROM analytics.run_quality
+    WHERE
+        business_date BETWEEN CAST($business_date AS DATE) - 28 AND CAST($business_date AS DATE) - 1
+    GROUP BY job, source_table, measure
+)
+
+SELECT
+    today.job,
+    today.source_table,
+    today.measure,
+    today.value,
+    history.usual,
+    today.text
+FROM analytics.run_quality AS today
+LEFT JOIN history USING (job, source_table, measure)
+WHERE today.business_date = $business_date
+ORDER BY today.job, today.source_table, today.measure

@@ -1,0 +1,18 @@
+-- What does each age band spend its money on?
+-- Grain: one row per band and department, the largest share first. A suppressed department closes its band's
+-- list with its reason and without figures, so the shares of a band need not add up to 1.
+-- Units: spend_share: share of the band's spending; amount in the currency of the store; n_* in receipts.
+-- Parameters: $window_days, $business_date.
+SELECT
+    age_band,
+    item AS department,
+    ROUND(spend_share, 4) AS spend_share,
+    ROUND(amount, 2) AS amount,
+    n_receipts_with_item,
+    suppressed_reason
+FROM analytics.age_category_affinity
+WHERE
+    business_date = $business_date
+    AND window_days = CAST($window_days AS INTEGER)
+    AND level = 'department'
+ORDER BY age_band NOT LIKE 'under%', age_band, affinity_index IS NULL, spend_share DESC NULLS LAST, item

@@ -1,0 +1,63 @@
+-- Do the figures of each published cell lie within their bounds and follow from one another?
+-- Grain: one row per published cell with a figure that is missing, out of bounds or at odds with the others;
+-- `violated` names the rules. Units: penetration and spend_share are shares, affinity_index is 100 x lift.
+-- Parameters: $business_date.
+WITH cells AS (
+    SELECT
+        'product' AS level,
+        product_id AS item,
+        COLUMNS(* EXCLUDE (product_id, product_name, category, department))
+    FROM analytics.age_product_affinity
+    WHERE business_date = $business_date
+    UNION ALL BY NAME
+    SELECT *
+    FROM analytics.age_category_affinity
+    WHERE business_date = $business_date
+),
+
+judged AS (
+    SELECT
+        window_days,
+        age_band,
+        level,
+        item,
+        -- IS NOT TRUE: a null is an offence, and so is a NaN, which DuckDB orders above every number.
+        CONCAT_WS(
+            ', ',
+            CASE WHEN (n_days BETWEEN 1 AND window_days) IS NOT TRUE THEN 'n_days' END,
+            CASE
+                WHEN (n_receipts_with_item BETWEEN 0 AND n_receipts) IS NOT TRUE
+                    THEN 'n_receipts_with_item'
+            END,
+            CASE
+                WHEN (ABS(penetration * n_receipts - n_receipts_with_item) <= 1e-6) IS NOT TRUE
+                    THEN 'penetration'
+            END,
+            CASE
+                WHEN (penetration_all > 0 AND penetration_all <= 1) IS NOT TRUE
+                    THEN 'penetration_all'
+            END,
+            CASE
+                WHEN (ABS(affinity_index * penetration_all - 100 * penetration) <= 1e-9) IS NOT TRUE
+                    THEN 'affinity_index'
+            END,
+            CASE WHEN (ABS(100 * lift - affinity_index) <= 1e-9 * affinity_index) IS NOT TRUE THEN 'lift' END,
+            -- leverage = P(band) (penetration - penetration_all), so it is no larger than that difference.
+            CASE
+                WHEN (
+                    leverage * (penetration - penetration_all) >= -1e-12
+                    AND ABS(leverage) <= ABS(penetration - penetration_all) + 1e-12
+                ) IS NOT TRUE
+                    THEN 'leverage'
+            END,
+            -- Null where the band spent nothing; below zero where it brought back more than it bought.
+            CASE WHEN NOT COALESCE(ABS(spend_share) <= 1, TRUE) THEN 'spend_share' END
+        ) AS violated
+    FROM cells
+    WHERE suppressed_reason IS NULL
+)
+
+SELECT *
+FROM judged
+WHERE violated <> ''
+ORDER BY window_days, level, item, age_band

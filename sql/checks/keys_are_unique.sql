@@ -1,0 +1,45 @@
+-- Does each table of the date hold one row per key, and no row without one?
+-- Grain: one row per table and key that is missing or occurs more than once. Units: rows.
+-- Parameters: $business_date.
+WITH keys AS (
+    SELECT
+        'restricted.photo_ages' AS table_name,
+        photo_id AS key
+    FROM restricted.photo_ages
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'restricted.receipt_ages' AS table_name,
+        receipt_id AS key
+    FROM restricted.receipt_ages
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'restricted.daily_counts' AS table_name,
+        age_band || '/' || level || '/' || item AS key
+    FROM restricted.daily_counts
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'analytics.age_product_affinity' AS table_name,
+        window_days || '/' || age_band || '/' || product_id AS key
+    FROM analytics.age_product_affinity
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'analytics.age_category_affinity' AS table_name,
+        window_days || '/' || age_band || '/' || level || '/' || item AS key
+    FROM analytics.age_category_affinity
+    WHERE business_date = $business_date
+)
+
+SELECT
+    table_name,
+    key,
+    COUNT(*) AS n_rows
+FROM keys
+GROUP BY table_name, key
+HAVING
+    COUNT(*) > 1
+    OR key IS NULL
+ORDER BY table_name, key

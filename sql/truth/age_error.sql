@@ -1,0 +1,26 @@
+-- How far are the estimated ages from the true ones, beside the best constant guess?
+-- Grain: one row. Units: photos; mean absolute errors and the constant (the true ages' median) in years.
+-- Parameters: $dates (list of business dates).
+WITH judged AS (
+    SELECT
+        photo_ages.age_years,
+        ages.true_age
+    FROM restricted.photo_ages
+    INNER JOIN truth.ages ON photo_ages.photo_id = ages.photo_id
+    WHERE
+        photo_ages.business_date IN (SELECT UNNEST(CAST($dates AS DATE[])))
+        AND photo_ages.age_years IS NOT NULL
+),
+
+constant AS (
+    SELECT MEDIAN(true_age) AS guess_years
+    FROM judged
+)
+
+SELECT
+    COUNT(*) AS n_photos,
+    AVG(ABS(judged.age_years - judged.true_age)) AS mae_years,
+    AVG(ABS(constant.guess_years - judged.true_age)) AS mae_of_constant_years,
+    ANY_VALUE(constant.guess_years) AS constant_years
+FROM judged
+CROSS JOIN constant

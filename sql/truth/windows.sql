@@ -1,0 +1,12 @@
+-- For which dates and windows are there category indices to judge?
+-- Grain: one row per business date and window. Units: n_cells published cells.
+SELECT
+    business_date,
+    window_days,
+    COUNT(*) AS n_cells
+FROM analytics.age_category_affinity
+WHERE
+    level = 'category'
+    AND suppressed_reason IS NULL
+GROUP BY business_date, window_days
+ORDER BY business_date, window_days

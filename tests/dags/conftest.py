@@ -1,0 +1,62 @@
+"""Airflow without a database: a scratch home, our dags folder, and no Variables or connections but these."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+VARIABLES = {
+    "bread_salt_landing": "s3a://chain/landing",
+    "bread_salt_warehouse": "/srv/bread salt/warehouse",  # a space, as the shell must not split it
+    "bread_salt_model": "/srv/models/age",
+}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--rebuild-golden", action="store_true", help="write the golden files of the DAGs anew")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def airflow_environment(tmp_path_factory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("TIME_ZONE", "PYTHON", "SCORING_POOL"):
+            patch.delenv(f"BREAD_SALT_{name}", raising=False)
+        patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
+        patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+        patch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[2]"}')
+        yield
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    return PROJECT
+
+
+@pytest.fixture
+def load_dags() -> Callable:
+    """Parse the dags folder under the present environment, as a scheduler or worker would."""
+    from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415 - after AIRFLOW_HOME is set
+
+    return lambda: DagBag(PROJECT / "dags")
+
+
+@pytest.fixture
+def nightly(load_dags):
+    return load_dags().dags["nightly_purchase_analytics"]
+
+
+@pytest.fixture
+def template_context() -> Callable:
+    """What a task is rendered with; a row factory for runs."""
+
+    def make(*, business_date=None, run_type="manual", data_interval_start=None):
+        return {
+            "params": {"business_date": business_date},
+            "dag_run": SimpleNamespace(run_type=run_type, data_interval_start=data_interval_start),
+            "var": {"value": VARIABLES},
+        }
+
+    return make

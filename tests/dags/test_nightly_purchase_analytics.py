@@ -1,0 +1,145 @@
+import itertools
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+# 2026's changes of the clock: Auckland 5 April and 27 September, Vienna 29 March and 25 October,
+# Los Angeles 8 March and 1 November. In Vienna and Los Angeles they hit 02:00 itself.
+ZONES = ["UTC", "Pacific/Auckland", "Europe/Vienna", "America/Los_Angeles"]
+
+
+@pytest.fixture
+def nightly_in(load_dags, monkeypatch):
+    def load(zone):
+        monkeypatch.setenv("BREAD_SALT_TIME_ZONE", zone)
+        return load_dags().dags["nightly_purchase_analytics"]
+
+    return load
+
+
+@pytest.fixture
+def scheduled_runs():
+    """All (interval start, run time) of a DAG between two local midnights, as its scheduler computes them."""
+    from airflow.serialization.serialized_objects import DagSerialization  # noqa: PLC0415
+
+    def compute(dag, first, last):
+        scheduler_dag = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        infos = scheduler_dag.iter_dagrun_infos_between(first, last)
+        return [(info.data_interval.start, info.run_after) for info in infos]
+
+    return compute
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
+def test_a_year_of_runs_has_each_business_date_once(
+    zone, run_type, nightly_in, scheduled_runs, template_context
+):
+    dag, local = nightly_in(zone), ZoneInfo(zone)
+    business_date = dag.user_defined_macros["business_date"]
+    runs = scheduled_runs(
+        dag, datetime(2026, 2, 1, tzinfo=local), datetime(2026, 12, 31, 23, 59, tzinfo=local)
+    )
+    dates = []
+    for start, _ in runs:
+        context = template_context(run_type=run_type, data_interval_start=start)
+        dates.append(business_date(context["params"], context["dag_run"]))
+    assert dates == [str(date(2026, 2, 1) + timedelta(days=n)) for n in range(334)]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_run_starts_in_the_night_after_its_business_date(zone, nightly_in, scheduled_runs):
+    local = ZoneInfo(zone)
+    midnight = datetime(2026, 11, 15, tzinfo=local)
+    ((_, run_after),) = scheduled_runs(nightly_in(zone), midnight, midnight + timedelta(hours=23))
+    assert run_after == datetime(2026, 11, 16, 2, 0, tzinfo=local)
+
+
+@pytest.mark.parametrize("run_type", ["scheduled", "backfill", "manual", "asset_triggered"])
+def test_a_date_that_is_given_wins(run_type, nightly, template_context):
+    context = template_context(
+        business_date="2026-11-09",
+        run_type=run_type,
+        data_interval_start=datetime(2026, 11, 20, 2, 0, tzinfo=UTC),
+    )
+    business_date = nightly.user_defined_macros["business_date"]
+    assert business_date(context["params"], context["dag_run"]) == "2026-11-09"
+
+
+@pytest.mark.parametrize("run_type", ["manual", "asset_triggered"])
+def test_a_run_without_a_date_of_its_own_fails_rather_than_guess(run_type, nightly, template_context):
+    from airflow.sdk.exceptions import AirflowFailException  # noqa: PLC0415
+
+    context = template_context(
+        run_type=run_type, data_interval_start=datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
+    )
+    with pytest.raises(AirflowFailException, match="--conf"):
+        nightly.get_task("await_landing").render_template_fields(context)
+
+
+@pytest.mark.parametrize("wrong", ["09.11.2026", "2026-02-30", "yesterday", 20261109])
+def test_what_is_no_date_is_refused_when_the_run_is_triggered(wrong, nightly):
+    from airflow.sdk.exceptions import ParamValidationError  # noqa: PLC0415
+
+    with pytest.raises(ParamValidationError, match="Invalid input for param business_date"):
+        nightly.params["business_date"] = wrong
+
+
+def test_a_missing_variable_fails_the_task_by_name(nightly, template_context):
+    from jinja2 import UndefinedError  # noqa: PLC0415
+
+    context = template_context(business_date="2026-11-09") | {"var": {"value": {}}}
+    with pytest.raises(UndefinedError, match="bread_salt_landing"):
+        nightly.get_task("score_photos").render_template_fields(context)
+
+
+def test_waiting_holds_no_slot_and_ends(nightly):
+    sensor = nightly.get_task("await_landing")
+    assert sensor.reschedule
+    assert sensor.retry_exit_code == 75
+    assert timedelta(hours=1) <= timedelta(seconds=sensor.timeout) <= timedelta(hours=12)
+
+
+def test_the_tasks_follow_one_another_and_checks_is_the_last(nightly):
+    order = [task.task_id for task in nightly.topological_sort()]
+    assert order == ["await_landing", "score_photos", "match_receipts", "build_affinity", "checks"]
+    for before, after in itertools.pairwise(order):
+        assert nightly.get_task(before).downstream_task_ids == {after}
+
+
+def test_only_the_last_task_says_that_the_tables_are_ready(nightly):
+    outlets = {task.task_id: [asset.name for asset in task.outlets] for task in nightly.tasks if task.outlets}
+    assert outlets == {"checks": ["bread_salt_analytics"]}
+
+
+def test_scoring_uses_the_pool_that_the_operator_names(nightly_in, monkeypatch):
+    assert nightly_in("UTC").get_task("score_photos").pool == "default_pool"
+    monkeypatch.setenv("BREAD_SALT_SCORING_POOL", "gpu")
+    assert nightly_in("UTC").get_task("score_photos").pool == "gpu"
+
+
+@pytest.fixture
+def spark_submit_exiting_with(tmp_path, monkeypatch):
+    def put_on_path(exit_code):
+        program = tmp_path / "spark-submit"
+        program.write_text(f"#!/bin/sh\nexit {exit_code}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    return put_on_path
+
+
+@pytest.mark.parametrize(("exit_code", "is_final"), [(2, True), (1, False), (22, False), (137, False)])
+def test_a_job_is_retried_unless_a_person_must_mend_its_input(
+    exit_code, is_final, nightly, template_context, spark_submit_exiting_with
+):
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException  # noqa: PLC0415
+
+    spark_submit_exiting_with(exit_code)
+    task = nightly.get_task("score_photos")
+    task.render_template_fields(template_context(business_date="2026-11-09"))
+    with pytest.raises(AirflowException) as raised:
+        task.execute({})
+    task._hook._submit_sp.stdout.close()  # the provider leaves it open
+    assert isinstance(raised.value, AirflowFailException) == is_final

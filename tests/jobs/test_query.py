@@ -1,0 +1,347 @@
+import dataclasses
+import datetime as dt
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from jobs.answer import Answer, execute, render
+from jobs.query import (
+    Settings,
+    answer_each,
+    connect,
+    failed_checks,
+    main,
+    parse_parameters,
+    statements,
+)
+from jobs.schemas import WAREHOUSE
+from model.cli import InputError
+
+DATE = dt.date(2026, 11, 9)
+
+
+def write(warehouse: Path, name: str, *rows: dict) -> None:
+    table = WAREHOUSE[name]
+    write_deltalake(
+        warehouse / name,
+        pa.Table.from_pylist([{"business_date": DATE, **row} for row in rows], schema=table.schema),
+        mode="append",
+        partition_by=list(table.partition_by),
+    )
+
+
+def quality(business_date: dt.date = DATE, value: float = 1) -> dict:
+    return {"business_date": business_date, "job": "score_photos", "source_table": "", "value": value}
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("warehouse")
+    write(root, "analytics/run_quality", quality(value=1), quality(DATE - dt.timedelta(1), value=2))
+    write(
+        root,
+        "analytics/age_category_affinity",
+        {"window_days": 7, "age_band": "18-29", "level": "category", "item": "Beer", "penetration": 0.25},
+        {
+            "window_days": 7,
+            "age_band": "60_plus",
+            "level": "category",
+            "item": "Beer",
+            "suppressed_reason": "fewer_than_10_receipts",
+        },
+    )
+    write(root, "restricted/photo_ages", {"photo_id": "p1", "age_years": 33.5}, {"photo_id": "p2"})
+    return root
+
+
+@pytest.fixture(scope="module")
+def analyst(warehouse) -> duckdb.DuckDBPyConnection:
+    return connect(str(warehouse))
+
+
+@pytest.fixture(scope="module")
+def auditor(warehouse) -> duckdb.DuckDBPyConnection:
+    return connect(str(warehouse), restricted=True)
+
+
+def run_main(warehouse: Path, statement: str, *param: str, **flags) -> None:
+    main(Settings(statement=statement, warehouse=str(warehouse), param=param, **flags))
+
+
+def test_tables_are_named_as_their_folders(analyst):
+    answer = execute(analyst, "SELECT item, age_band FROM analytics.age_category_affinity ORDER BY 2", {})
+    assert answer == Answer(columns=["item", "age_band"], rows=[("Beer", "18-29"), ("Beer", "60_plus")])
+
+
+def test_a_table_that_no_job_has_written_yet_is_empty(analyst):
+    assert execute(analyst, "SELECT lift FROM analytics.age_product_affinity", {}).rows == []
+
+
+def test_a_connection_answers_as_of_the_moment_it_was_opened(tmp_path):
+    write(tmp_path, "analytics/run_quality", quality())
+    opened = connect(str(tmp_path))
+    write(tmp_path, "analytics/run_quality", quality())
+    assert execute(opened, "SELECT count(*) FROM analytics.run_quality", {}).rows == [(1,)]
+
+
+def test_restricted_tables_show_only_when_asked_for(analyst, auditor):
+    statement = "SELECT photo_id FROM restricted.photo_ages ORDER BY 1"
+    with pytest.raises(InputError, match=r"restricted\.\* only with --restricted") as refused:
+        execute(analyst, statement, {})
+    assert "tables: analytics.age_category_affinity, " in str(refused.value)
+    assert execute(auditor, statement, {}).rows == [("p1",), ("p2",)]
+
+
+def test_restricted_rows_are_not_there_under_any_other_name_either(analyst):
+    shown = {row[0] for row in analyst.execute("SELECT view_name FROM duckdb_views()").fetchall()}
+    assert not [name for name in shown if "photo_ages" in name]
+
+
+def test_an_unknown_table_lists_the_known_ones(auditor):
+    with pytest.raises(InputError, match=r"Table with name nope .*analytics\.run_quality, .*restricted\."):
+        execute(auditor, "SELECT * FROM nope", {})
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        "SELECT * FROM read_parquet('{file}')",
+        "SELECT * FROM read_text('{file}')",
+        "SELECT * FROM read_blob('{file}')",
+        "SELECT * FROM read_csv('{file}')",
+        "SELECT * FROM glob('{folder}/*')",
+        "SELECT * FROM '{file}'",
+        "SELECT * FROM query('SELECT * FROM read_text(''{file}'')')",
+        "COPY (SELECT 1) TO '{folder}/out.csv'",
+        "ATTACH '{folder}/other.db'",
+        "EXPORT DATABASE '{folder}/out'",
+        "INSTALL httpfs",
+        "LOAD '{file}'",
+        "SET enable_external_access = true",
+        "RESET lock_configuration",
+    ],
+)
+def test_no_file_beside_the_tables_can_be_read_or_written(analyst, warehouse, reading):
+    statement = reading.format(file=next(warehouse.glob("restricted/*/*/*.parquet")), folder=warehouse)
+    with pytest.raises(InputError, match=r"^[^\n]+$"):
+        execute(analyst, statement, {})
+    # The connection itself refuses, not only our reading of the statement.
+    with pytest.raises(duckdb.Error, match=r"disabled|locked|does not exist"):
+        analyst.execute(statement)
+    assert not list(warehouse.glob("out*"))
+
+
+def test_a_variable_of_this_program_is_no_table(analyst):
+    secret = pa.table({"a": [1]})
+    with pytest.raises(duckdb.CatalogException):
+        analyst.execute("SELECT * FROM secret")
+    assert len(secret) == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("DROP VIEW analytics.run_quality", "DROP"),
+        ("CREATE TABLE a AS SELECT 1", "CREATE"),
+        ("DELETE FROM analytics.run_quality", "DELETE"),
+        ("SELECT 1; SELECT 2", "SELECT, SELECT"),
+        ("-- nothing", "none"),
+    ],
+)
+def test_only_a_single_select_is_answered(analyst, statement, found):
+    with pytest.raises(InputError, match=f"a single SELECT.* found: {found}$"):
+        execute(analyst, statement, {})
+
+
+@pytest.mark.parametrize("statement", ["DESCRIBE analytics.run_quality", "FROM analytics.run_quality", "VALUES (1)"])
+def test_what_only_reads_is_a_select(analyst, statement):
+    assert execute(analyst, statement, {}).rows
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("SELCT 1", r'syntax error at or near "SELCT" \(LINE 1: SELCT 1\)$'),
+        ("SELECT nope FROM analytics.run_quality", r'"nope" not found .*\(LINE 1: SELECT nope'),
+        ("SELECT CAST('a' AS INTEGER)", "Could not convert string 'a'"),
+    ],
+)
+def test_an_error_in_sql_is_one_line_that_names_the_place(analyst, statement, message):
+    with pytest.raises(InputError, match=message) as refused:
+        execute(analyst, statement, {})
+    assert "\n" not in str(refused.value)
+
+
+def test_parameters_are_values_and_never_sql(analyst):
+    answer = execute(analyst, "SELECT $band AS band", {"band": "x'; DROP VIEW analytics.run_quality --"})
+    assert answer.rows == [("x'; DROP VIEW analytics.run_quality --",)]
+
+
+@pytest.mark.parametrize("given", [{}, {"a": 1}, {"a": 1, "b": 2, "c": 3}])
+def test_a_missing_or_superfluous_parameter_lists_what_is_taken(analyst, given):
+    with pytest.raises(InputError, match=r"takes \$a, \$b; found "):
+        execute(analyst, "SELECT $a, $b", given)
+
+
+def test_a_business_date_is_a_date(analyst):
+    answer = execute(analyst, "SELECT $business_date - 1", {"business_date": "2026-11-09"})
+    assert answer.rows == [(dt.date(2026, 11, 8),)]
+    with pytest.raises(InputError, match=r"business_date='9\.11\.' should be a date"):
+        execute(analyst, "SELECT $business_date", {"business_date": "9.11."})
+
+
+def test_parameters_are_parsed_as_text():
+    assert parse_parameters(["band=18-29", "$window_days=7", "item=a=b"]) == {
+        "band": "18-29",
+        "window_days": "7",
+        "item": "a=b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"), [(["band"], "NAME=VALUE"), (["=1"], "NAME=VALUE"), (["a=1", "a=2"], "twice")]
+)
+def test_a_parameter_that_cannot_be_understood_is_refused(pairs, message):
+    with pytest.raises(InputError, match=message):
+        parse_parameters(pairs)
+
+
+def test_a_statement_is_sql_a_file_a_shipped_name_or_a_folder(tmp_path):
+    file = tmp_path / "my question.sql"
+    file.write_text("SELECT 7")
+    assert statements("SELECT 1") == {"statement": "SELECT 1"}
+    assert statements(str(file)) == {str(file): "SELECT 7"}
+    assert list(statements("analyst/top_products")) == ["analyst/top_products"]
+    assert "checks/counts_add_up" in statements("checks")
+    assert statements("checks/") == statements("checks")
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("top_products", r"no statement named 'top_products'; .*analyst/top_products"),
+        ("nope.sql", "nope.sql cannot be read"),
+    ],
+)
+def test_a_statement_that_is_not_there_is_refused(named, message):
+    with pytest.raises(InputError, match=message):
+        statements(named)
+
+
+def test_the_newest_date_is_the_default_and_is_said(analyst, capsys):
+    named = {
+        "a": "SELECT value FROM analytics.run_quality WHERE business_date = $business_date",
+        "b": "SELECT $x",
+    }
+    answers = answer_each(analyst, named, {"x": "1"})
+    assert [answer.rows for answer in answers.values()] == [[(1.0,)], [("1",)]]
+    assert "business_date=2026-11-09 (not given" in capsys.readouterr().err
+
+
+def test_a_parameter_that_no_statement_takes_is_refused(analyst):
+    with pytest.raises(InputError, match=r"a, b takes \$business_date; found \$band"):
+        answer_each(analyst, {"a": "SELECT 1", "b": "SELECT $business_date"}, {"band": "18-29"})
+
+
+def test_a_date_is_required_where_no_job_has_reported(tmp_path):
+    write(tmp_path, "analytics/age_category_affinity", {"item": "Beer"})
+    with pytest.raises(InputError, match="run_quality is empty"):
+        answer_each(connect(str(tmp_path)), {"a": "SELECT $business_date"}, {})
+
+
+@pytest.mark.parametrize("missing", ["", "nowhere"])
+def test_a_warehouse_that_is_not_there_is_refused(tmp_path, missing):
+    with pytest.raises(InputError, match="--warehouse"):
+        connect(missing and str(tmp_path / missing))
+
+
+def test_failed_checks_have_their_rows(auditor):
+    failed = failed_checks(auditor, DATE)
+    assert ("restricted.receipt_ages", 0) in failed["checks/date_is_complete"].rows
+    assert "checks/ages_fit_their_bands" not in failed
+
+
+def test_rows_where_none_are_expected_are_printed_and_exit_with_1(warehouse, capsys):
+    with pytest.raises(SystemExit, match="1"):
+        run_main(warehouse, "checks", "business_date=2026-11-09", restricted=True, expect_empty=True)
+    printed = capsys.readouterr()
+    assert "restricted.receipt_ages" in printed.out
+    assert "checks/ages_fit_their_bands: 0 rows" in printed.err
+    run_main(warehouse, "SELECT 1 WHERE false", expect_empty=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_many_offending_rows_are_cut_short(warehouse, capsys):
+    with pytest.raises(SystemExit):
+        run_main(warehouse, "SELECT * FROM range(1000)", format="csv", expect_empty=True)
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 21
+    assert "1000 rows" in printed.err
+
+
+def test_nulls_are_not_zeros_in_any_layout():
+    answer = Answer(columns=["band", "n", "share"], rows=[("18-29", 20, 0.123456789), ("60_plus", None, None)])
+    assert render(answer).splitlines() == [
+        "band        n     share",
+        "-------  ----  --------",
+        "18-29      20  0.123457",
+        "60_plus  NULL      NULL",
+    ]
+    assert render(answer, "csv") == "band,n,share\n18-29,20,0.123456789\n60_plus,,"
+    assert json.loads(render(answer, "json"))[1] == {"band": "60_plus", "n": None, "share": None}
+
+
+def test_an_answer_without_rows_still_names_its_columns():
+    answer = Answer(columns=["band", "day"], rows=[])
+    assert render(answer).splitlines() == ["band  day", "----  ---"]
+    assert render(answer, "json") == "[]"
+
+
+def test_json_has_dates_as_text():
+    assert json.loads(render(Answer(columns=["d"], rows=[(DATE,)]), "json")) == [{"d": "2026-11-09"}]
+
+
+def test_the_program_answers_from_a_terminal_and_loads_neither_spark_nor_torch(warehouse):
+    program = (
+        "import sys, runpy\n"
+        "try: runpy.run_module('jobs.query', run_name='__main__')\n"
+        "finally: print({'torch', 'pyspark'} & set(sys.modules), file=sys.stderr)"
+    )
+    asked = ["analyst/category_across_bands", "--param", "level=category", "--param", "item=Beer"]
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *asked, "--param", "window_days=7", "--format", "csv"],
+        env={"BREAD_SALT_WAREHOUSE": str(warehouse)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr.splitlines()[-1] == "set()"
+    header, youngest, oldest = finished.stdout.splitlines()
+    assert header.startswith("age_band,n_receipts")
+    assert re.fullmatch(r"18-29,,,0\.25,.*", youngest)
+    assert oldest == "60_plus,,,,,,,fewer_than_10_receipts"
+
+
+def test_a_mistake_at_the_terminal_is_one_line_and_exits_with_2(warehouse):
+    finished = subprocess.run(
+        [sys.executable, "-m", "jobs.query", "SELECT * FROM nope", "--warehouse", str(warehouse)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 2
+    assert finished.stderr.count("\n") == 1
+    assert finished.stderr.startswith("error: Catalog Error: Table with name nope does not exist!")
+
+
+def test_every_flag_is_listed():
+    names = {field.name for field in dataclasses.fields(Settings)}
+    assert names == {"statement", "warehouse", "param", "format", "restricted", "expect_empty"}

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.models import resnet50
+
+from model.cli import InputError
+from model.network import N_AGES, AgeNetwork, NetworkConfig, decode, loss
+
+
+def logits(shares):
+    """Logits (1, 101) whose softmax is the given shares by age; -1e4 stands for no share at all."""
+    output = torch.full((1, N_AGES), -1e4)
+    for age, share in shares.items():
+        output[0, age] = np.log(share)
+    return output
+
+
+def share_below(shares, age):
+    """Share of a distribution below an age: bin a is spread evenly over [a - 0.5, a + 0.5)."""
+    return sum(share * min(max(age - (a - 0.5), 0), 1) for a, share in enumerate(shares))
+
+
+def slow_quantile(shares, level):
+    """Walk up the bins until the level is reached, then go the remaining part of the way through the bin."""
+    reached = 0.0
+    for age, share in enumerate(shares):
+        if reached + share >= level:
+            return min(max(age - 0.5 + (level - reached) / share, 0), 100)
+        reached += share
+    return 100
+
+
+@pytest.mark.parametrize("age", [1, 17, 30, 99])
+def test_all_on_one_age_decodes_to_that_age(age):
+    estimate = decode(logits({age: 1}))
+    assert estimate.age_years.tolist() == [age]
+    assert estimate.age_low.item() == pytest.approx(age - 0.4)
+    assert estimate.age_high.item() == pytest.approx(age + 0.4)
+
+
+@pytest.mark.parametrize("age", [0, 100])
+def test_an_interval_stays_between_0_and_100_years(age):
+    estimate = decode(logits({age: 1}))
+    assert estimate.age_years.tolist() == [age]
+    assert 0 <= estimate.age_low.item() <= age <= estimate.age_high.item() <= 100
+
+
+def test_the_age_of_two_peaks_is_the_median_and_not_the_mean():
+    estimate = decode(logits({20: 0.6, 60: 0.4}))
+    assert estimate.age_years.item() == pytest.approx(19.5 + 0.5 / 0.6, abs=1e-4)
+    assert estimate.age_low.item() == pytest.approx(19.5 + 0.1 / 0.6, abs=1e-4)
+    assert estimate.age_high.item() == pytest.approx(59.5 + 0.3 / 0.4, abs=1e-4)
+
+
+def test_a_network_that_knows_nothing_says_50_give_or_take_40():
+    estimate = decode(torch.zeros(1, N_AGES))
+    assert estimate.age_years.item() == pytest.approx(50, abs=1e-3)
+    assert estimate.age_low.item() == pytest.approx(0.1 * 101 - 0.5, abs=1e-3)
+    assert estimate.age_high.item() == pytest.approx(0.9 * 101 - 0.5, abs=1e-3)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-20, 20, width=32), min_size=N_AGES, max_size=N_AGES))
+def test_quantiles_are_those_of_a_slow_reference(row):
+    output = np.array(row)
+    shares = np.exp(output - output.max())
+    shares /= shares.sum()
+    estimate = decode(torch.tensor([row]))
+    for found, level in ((estimate.age_low, 0.1), (estimate.age_years, 0.5), (estimate.age_high, 0.9)):
+        # Between two peaks a rounding error moves the age far: then the share below it is still the level.
+        same_age = found.item() == pytest.approx(slow_quantile(shares, level), abs=1e-3)
+        at_an_end = found.item() in (0, 100)
+        assert same_age or (not at_an_end and share_below(shares, found.item()) == pytest.approx(level, abs=1e-5))
+
+
+def test_p_under_18_counts_the_completed_years_0_to_17_and_p_under_25_those_to_24():
+    estimate = decode(logits({17: 0.2, 18: 0.3, 24: 0.1, 25: 0.4}))
+    assert estimate.p_under_18.item() == pytest.approx(0.2)
+    assert estimate.p_under_25.item() == pytest.approx(0.6)
+
+
+def test_a_probability_is_never_above_one():
+    estimate = decode(torch.randn(200, N_AGES) - torch.arange(N_AGES) * 5)
+    assert estimate.p_under_18.max() <= 1
+    assert estimate.p_under_25.max() <= 1
+
+
+def test_the_scalar_head_gives_years_and_no_distribution():
+    estimate = decode(torch.tensor([[31.5], [-4.0], [130.0]]))
+    assert estimate.age_years.tolist() == [31.5, 0, 100]
+    for nothing in (estimate.age_low, estimate.age_high, estimate.p_under_18, estimate.p_under_25):
+        assert nothing.isnan().all()
+
+
+@pytest.mark.parametrize("age", [0, 1, 17, 42, 99, 100])
+def test_the_loss_of_a_distribution_is_smallest_around_the_true_age(age):
+    centres = torch.arange(N_AGES)
+    around = -((centres[None, :] - centres[:, None]) ** 2) / (2 * 2.0**2)  # (centre, bin)
+    losses = [loss(row[None], torch.tensor([age]), label_sigma_years=2.0).item() for row in around]
+    assert int(np.argmin(losses)) == age
+
+
+def test_the_loss_of_the_true_distribution_is_its_entropy():
+    bins = torch.arange(N_AGES)
+    output = -((bins - 40.0)[None] ** 2) / (2 * 3.0**2)
+    shares = output.softmax(dim=1)
+    entropy = -(shares * shares.clamp(min=1e-30).log()).sum().item()
+    assert loss(output, torch.tensor([40]), label_sigma_years=3.0).item() == pytest.approx(entropy, abs=1e-4)
+
+
+def test_the_loss_of_the_scalar_head_is_the_absolute_error():
+    assert loss(torch.tensor([[30.0], [50.0]]), torch.tensor([33, 49]), label_sigma_years=2.0).item() == 2
+
+
+@pytest.mark.parametrize(("head", "n_outputs"), [("distribution", 101), ("scalar", 1)])
+def test_the_network_is_a_resnet_50_with_its_top_replaced(head, n_outputs):
+    network = AgeNetwork(NetworkConfig(head=head, image_size=64), resnet50(weights=None)).eval()
+    features = sum(value.numel() for name, value in network.named_parameters() if "fc" not in name)
+    assert features == 23_508_032
+    with torch.no_grad():
+        output = network(torch.zeros(2, 64, 64, 3, dtype=torch.uint8))
+    assert (output.shape, output.dtype) == ((2, n_outputs), torch.float32)
+
+
+def test_pixels_are_normalised_by_channel(untrained):
+    network = untrained()
+    seen = []
+    network.backbone.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        network(torch.tensor([255, 0, 51], dtype=torch.uint8).expand(1, 32, 32, 3))
+    expected = [(1 - 0.485) / 0.229, (0 - 0.456) / 0.224, (0.2 - 0.406) / 0.225]
+    assert seen[0][0, :, 7, 9].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"head": "median"}, "head is 'median'; it must be one of distribution, scalar"),
+        ({"image_size": 31}, "image_size is 31 pixels; it must be between 32 and 512"),
+        ({"image_size": 513}, "image_size is 513 pixels; it must be between 32 and 512"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_would_be_right(wrong, said):
+    with pytest.raises(InputError, match=said):
+        NetworkConfig(**wrong)

@@ -1,0 +1,133 @@
+"""Small tables from rows that state only what matters, and what runs a statement over them."""
+
+import datetime as dt
+from collections.abc import Callable
+
+import duckdb
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from jobs.answer import execute
+from jobs.compare_truth import BUSINESS_DATE, TRUTH
+from jobs.schemas import LANDING, UNDATED, WAREHOUSE
+
+DATE = dt.date(2026, 11, 9)
+
+SCHEMAS = {
+    **{name: table.schema for name, table in WAREHOUSE.items()},
+    **{f"landing/{n}": s if n in UNDATED else s.append(BUSINESS_DATE) for n, s in LANDING.items()},
+    **{f"truth/{name}": schema for name, schema in TRUTH.items()},
+}
+
+# One healthy cell, bought by every fifth receipt of its band and of all.
+MEASURES = {
+    "n_receipts_with_item": 20,
+    "quantity": 25.0,
+    "amount": 50.0,
+    "penetration": 0.2,
+    "penetration_all": 0.2,
+    "affinity_index": 100.0,
+    "lift": 1.0,
+    "leverage": 0.0,
+    "spend_share": 0.1,
+}
+DEFAULTS = {
+    **MEASURES,
+    "window_days": 7,
+    "n_days": 7,
+    "age_band": "30-44",
+    "level": "category",
+    "n_receipts": 100,
+    "suppressed_reason": None,
+    "age_years": 40.0,
+    "true_age": 40.0,
+    "photo_ids": ["photo_id"],
+    "cashier_id": None,
+    "id_checked": None,
+    "min_age": None,
+    "reason": None,
+    "text": None,
+}
+BY_TYPE = {
+    pa.int32(): 1,
+    pa.int64(): 1,
+    pa.float64(): 1.0,
+    pa.bool_(): False,
+    pa.date32(): DATE,
+    pa.timestamp("us", tz="UTC"): dt.datetime(2026, 11, 9, 9, tzinfo=dt.UTC),
+}
+
+
+def _row(schema: pa.Schema, stated: dict) -> dict:
+    if unknown := set(stated) - set(schema.names):
+        raise ValueError(f"columns {sorted(unknown)} are not among {schema.names}")
+    defaults = {f.name: DEFAULTS.get(f.name, BY_TYPE.get(f.type, f.name)) for f in schema}
+    if stated.get("suppressed_reason"):
+        defaults |= dict.fromkeys(MEASURES.keys() & set(schema.names))
+    return defaults | stated
+
+
+@pytest.fixture(scope="session")
+def arrow_tables() -> Callable[[dict], dict[str, pa.Table]]:
+    """Turn `{table: rows}` into Arrow tables by the contract's schemas, with defaults for columns left out.
+
+    A table outside the contract is `{columns: {name: Arrow type}, rows: [...]}`, or has the columns of one of
+    the contract: `{like: landing/receipt_lines, rows: [...]}`. Tables of the contract that are not mentioned
+    are empty.
+    """
+
+    def build(stated: dict) -> dict[str, pa.Table]:
+        schemas, rows = dict(SCHEMAS), {}
+        for name, table in stated.items():
+            if isinstance(table, dict) and "like" in table:
+                schemas[name] = SCHEMAS[table["like"]]
+            elif isinstance(table, dict):
+                types = {column: pa.type_for_alias(kind) for column, kind in table["columns"].items()}
+                schemas[name] = pa.schema(types)
+            elif name not in SCHEMAS:
+                raise ValueError(f"table {name!r} is not in the contract, so its columns have to be stated")
+            rows[name] = table["rows"] if isinstance(table, dict) else table
+        return {
+            name: pa.Table.from_pylist([_row(schema, row) for row in rows.get(name, [])], schema=schema)
+            for name, schema in schemas.items()
+        }
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def run_in_duckdb() -> Callable[[str, dict[str, pa.Table], dict], list[dict]]:
+    """Run a statement over tables that it names as `zone.table`."""
+
+    def run(statement: str, tables: dict[str, pa.Table], parameters: dict) -> list[dict]:
+        with duckdb.connect() as connection:
+            for name, table in tables.items():
+                zone, _, bare = name.rpartition("/")
+                connection.register(f"__{zone}_{bare}", table)
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone or 'main'}")
+                connection.execute(f"CREATE VIEW {zone or 'main'}.{bare} AS FROM __{zone}_{bare}")
+            answer = execute(connection, statement, parameters)
+        return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_in_spark(spark: SparkSession) -> Callable[[str, dict[str, pa.Table], dict], list[dict]]:
+    """Run a statement over tables that it names as `{table}`."""
+
+    def run(statement: str, tables: dict[str, pa.Table], parameters: dict) -> list[dict]:
+        named = {name: table for name, table in tables.items() if f"{{{name}}}" in statement}
+        frames = {
+            name: spark.createDataFrame(table.to_pylist(), from_arrow_schema(table.schema)).coalesce(1)
+            for name, table in named.items()
+        }
+        frame = spark.sql(statement, args=parameters or None, **frames)
+        return [
+            row.asDict()
+            for row in frame.orderBy("level", "item", "age_band", *({"window_days"} & set(frame.columns))).collect()
+        ]
+
+    return run

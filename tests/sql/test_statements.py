@@ -1,0 +1,88 @@
+"""Every statement under sql/ has cases, `<folder>/<name>.yaml` beside this file, and answers them.
+
+A case: `name` (a sentence), `params`, `tables` (rows; columns left out get defaults), `expected` (rows in
+order; columns left out are not compared).
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+import sql
+
+RUNNERS = {
+    "affinity": "run_in_spark",
+    "analyst": "run_in_duckdb",
+    "checks": "run_in_duckdb",
+    "truth": "run_in_duckdb",
+}
+"""Fixture that runs the statements of a folder: (statement, tables, parameters) -> rows as dictionaries."""
+
+HERE = Path(__file__).parent
+STATEMENTS = [name for folder in RUNNERS for name in sql.names(folder)]
+CASES = {
+    str(path.relative_to(HERE).with_suffix("")): yaml.safe_load(path.read_text(encoding="utf-8"))
+    for path in sorted(HERE.glob("*/*.yaml"))
+}
+
+
+def parameters_named_in(text: str) -> set[str]:
+    return set(re.findall(r"(?:\$|(?<![:\w]):)([a-z]\w*)", text))
+
+
+def test_every_folder_of_statements_has_a_runner() -> None:
+    folders = {path.parent.name for path in Path(sql.__file__).parent.glob("*/*.sql")}
+    assert folders == set(RUNNERS)
+
+
+def test_every_statement_has_cases_and_every_case_file_has_a_statement() -> None:
+    assert sorted(CASES) == sorted(STATEMENTS)
+    assert all(CASES.values())
+
+
+@pytest.mark.parametrize("check", sql.names("checks"))
+def test_every_check_has_a_healthy_and_an_offending_case(check: str) -> None:
+    assert {bool(case["expected"]) for case in CASES[check]} == {False, True}
+
+
+@pytest.mark.parametrize("check", sql.names("checks"))
+def test_a_check_takes_the_business_date_and_filters_every_input_on_it(check: str) -> None:
+    statement = sql.load(check)
+    assert parameters_named_in(statement) == {"business_date"}
+    inputs = re.findall(r"(?:FROM|JOIN) (?:restricted|analytics)\.", statement)
+    filters = re.findall(r"\bbusiness_date (?:= \$business_date|BETWEEN )", statement)
+    assert len(filters) == len(inputs) > 0
+
+
+@pytest.mark.parametrize("statement", sql.names("analyst"))
+def test_analysts_statements_read_no_restricted_table(statement: str) -> None:
+    assert "restricted." not in sql.load(statement)
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_a_statement_begins_with_its_question_grain_and_parameters(statement: str) -> None:
+    text = sql.load(statement)
+    header = text[: re.search(r"^(?!--)", text, re.MULTILINE).start()]
+    assert "?" in header
+    assert "Grain: " in header
+    assert parameters_named_in(header) == parameters_named_in(text)
+
+
+@pytest.mark.parametrize(
+    ("statement", "case"),
+    [pytest.param(name, case, id=f"{name}: {case['name']}") for name, cases in CASES.items() for case in cases],
+)
+def test_case(statement: str, case: dict, arrow_tables: Callable, request: pytest.FixtureRequest) -> None:
+    run = request.getfixturevalue(RUNNERS[statement.partition("/")[0]])
+    found = run(sql.load(statement), arrow_tables(case.get("tables", {})), case.get("params", {}))
+    compared = [
+        {column: row[column] for column in wanted} for row, wanted in zip(found, case["expected"], strict=False)
+    ]
+    assert compared == [
+        {name: pytest.approx(value) if isinstance(value, float) else value for name, value in row.items()}
+        for row in case["expected"]
+    ]
+    assert len(found) == len(case["expected"]), found

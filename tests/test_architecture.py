@@ -1,0 +1,103 @@
+"""The arrows between the folders, and what the tree may hold."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+OURS = {"dags", "jobs", "model", "sql", "tests"}
+HEAVY = {"airflow", "deltalake", "duckdb", "numpy", "pandas", "pyarrow", "pyspark", "torch", "torchvision"}
+
+FORBIDDEN = {
+    "dags": (OURS | HEAVY) - {"airflow"},
+    "jobs": {"airflow", "dags", "tests"},
+    "model": {"airflow", "dags", "deltalake", "jobs", "pyspark", "sql", "tests"},
+    "sql": OURS | HEAVY,
+}
+TOP_LEVEL = {
+    "dags", "jobs", "model", "sql", "tests",
+    "README.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml", "constraints.txt",
+    ".gitignore", ".ci",
+}  # fmt: skip
+
+
+def tracked() -> list[Path]:
+    """Files of the project, those included that are new and not ignored."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [Path(line) for line in listed.stdout.splitlines() if (PROJECT / line).is_file()]
+
+
+def imports(source: str) -> set[str]:
+    """Dotted names that a program imports, at any depth: `from a.b import c` gives `a.b` and `a.b.c`."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute here"
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def imports_of(folder: str) -> dict[str, set[str]]:
+    files = [path for path in tracked() if path.parts[0] == folder and path.suffix == ".py"]
+    assert files, f"{folder}/ holds no program"
+    return {str(path): imports((PROJECT / path).read_text(encoding="utf-8")) for path in files}
+
+
+@pytest.mark.parametrize("folder", sorted(FORBIDDEN))
+def test_a_folder_imports_only_along_the_arrows(folder):
+    wrong = {
+        (path, name)
+        for path, names in imports_of(folder).items()
+        for name in names
+        if name.partition(".")[0] in FORBIDDEN[folder]
+    }
+    assert wrong == set()
+
+
+def test_jobs_know_of_the_model_only_how_to_predict_and_the_command_line():
+    wrong = {
+        (path, name)
+        for path, names in imports_of("jobs").items()
+        for name in names
+        if name.startswith("model.") and name.split(".")[1] not in {"cli", "predict"}
+    }
+    assert wrong == set()
+
+
+def test_the_top_level_holds_nothing_else():
+    assert {path.parts[0] for path in tracked()} <= TOP_LEVEL
+
+
+def test_each_program_is_short_enough_to_be_read_at_once():
+    lines = {
+        path: len((PROJECT / path).read_text(encoding="utf-8").splitlines())
+        for path in tracked()
+        if path.suffix == ".py"
+    }
+    assert {str(path): n for path, n in lines.items() if n >= 300} == {}
+
+
+def test_no_file_names_a_place_on_one_machine():
+    # Spelt so that it does not find itself.
+    place = re.compile(
+        r"(?<![\w.*-])/(?:work|farm|opt|home|root|Users)/|[.]{2}/(?:shared)|https?://\S+(?:[.]whl|[.]jar|/(?:simple))"
+    )
+    wrong = []
+    for path in tracked():
+        try:
+            text = (PROJECT / path).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        wrong += [f"{path}:{n}: {line}" for n, line in enumerate(text.splitlines(), 1) if place.search(line)]
+    assert wrong == []
