@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: .venv java ## a week of a synthetic chain, from till photos to what each age group buys
+demo: .venv java ## a night of a synthetic chain, from till photos to what each age group buys
 	python -m jobs.demo
 
 test: .venv java ## all tests

@@ -46,7 +46,9 @@ class Settings(BandSettings):
 def screen_receipts(receipts: DataFrame) -> DataFrame:
     """Mark the receipts that can't be used."""
     seconds_open = F.unix_micros("closed_at") - F.unix_micros("opened_at")
-    times = F.format_string("opened %s, closed %s", F.col("opened_at"), F.col("closed_at"))
+    times = F.format_string(
+        "opened %s, closed %s", *(F.col(name).cast("string") for name in ("opened_at", "closed_at"))
+    )
     return quality.screen(
         receipts,
         "receipts",

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from jobs import build_affinity, match_receipts, score_photos
 from jobs.answer import render
+from jobs.landing import landing_files
 from jobs.query import connect, failed_checks
+from jobs.schemas import LANDING
 from model.cli import run
 
 
@@ -19,6 +21,8 @@ class Settings(score_photos.Settings, match_receipts.Settings, build_affinity.Se
 
 def main(settings: Settings) -> None:
     """Run the steps, each as its own program would, then the checks."""
+    for table in LANDING:  # a table that the last step needs is missed before the first one writes
+        landing_files(settings.landing, table, settings.business_date)
     for step in (score_photos, match_receipts, build_affinity):
         step.main(settings)
     failed = failed_checks(connect(settings.warehouse, restricted=True), settings.business_date)

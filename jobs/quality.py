@@ -5,6 +5,8 @@ For every source table, rows in = rows used + rows quarantined + declared duplic
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
@@ -27,7 +29,7 @@ class Defect(NamedTuple):
 def missing_value(*columns: str) -> Defect:
     """Return the rule that none of these columns may be null."""
     absent = [F.when(F.col(name).isNull(), F.lit(name)) for name in columns]
-    return Defect("missing_value", F.greatest(*(F.col(name).isNull() for name in columns)), F.concat_ws(", ", *absent))
+    return Defect("missing_value", reduce(or_, (F.col(name).isNull() for name in columns)), F.concat_ws(", ", *absent))
 
 
 def screen(rows: DataFrame, table: str, defects: Sequence[Defect]) -> DataFrame:

@@ -2,11 +2,16 @@
 
 import logging
 import os
+import re
+import shutil
+import subprocess
 import sys
 import threading
 import time
 
 from pyspark.sql import SparkSession
+
+from model.cli import InputError
 
 PROGRESS_SECONDS = 10
 
@@ -19,6 +24,7 @@ def spark_session(app_name: str) -> SparkSession:
     running = SparkSession.getActiveSession()
     if running is not None:
         return running
+    check_java()
     builder = SparkSession.builder.appName(app_name)
     submitted = "SPARK_ENV_LOADED" in os.environ
     if not submitted:
@@ -34,6 +40,23 @@ def spark_session(app_name: str) -> SparkSession:
     )
     threading.Thread(target=_report_progress, args=(spark, app_name), daemon=True).start()
     return spark
+
+
+def check_java() -> None:
+    """Make sure that there is a Java that Spark 4.2 runs on.
+
+    Raises:
+        InputError: there is none, or it is of another version.
+    """
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which("java", path=f"{home}/bin" if home else None)
+    if java is None:
+        place = f"JAVA_HOME ({home})" if home else "the PATH"
+        raise InputError(f"Spark needs Java 17 or 21, and {place} has none: apt-get install openjdk-17-jre-headless")
+    printed = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603
+    version = re.search(r'version "(\d+)', printed)
+    if version is None or version[1] not in ("17", "21"):
+        raise InputError(f"Spark needs Java 17 or 21, and {java} is {printed.splitlines()[0]}; set JAVA_HOME")
 
 
 def _report_progress(spark: SparkSession, app_name: str) -> None:

@@ -1,5 +1,6 @@
 """How every program of this project reads its flags and reports what the user can mend."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
@@ -7,10 +8,11 @@ from typing import NoReturn, TypeVar
 Settings = TypeVar("Settings")
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """Wrong configuration or input that only a person can mend: one readable line, exit code 2, no traceback.
 
-    The text names the setting or table, the value found, and what would be right.
+    The text names the setting or table, the value found, and what would be right. No ValueError, because the
+    parser of flags takes those for its own and prints a box around them.
     """
 
 
@@ -25,7 +27,10 @@ def run(main: Callable[[Settings], None], settings: type[Settings]) -> NoReturn:
     module = sys.modules[main.__module__]
     try:
         main(tyro.cli(settings, description=module.__doc__))
+        sys.stdout.flush()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)

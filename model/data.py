@@ -22,8 +22,9 @@ from model.network import N_AGES
 
 Pixels = npt.NDArray[np.uint8]
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Formats that are opened. Pillow knows more, but some of those start other programs (EPS: Ghostscript)."""
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Formats that are opened. Pillow knows more, but some of those start other programs (EPS: Ghostscript).
+MPO, several JPEGs in one file, opens as JPEG: Pillow has no opener of that name."""
 
 MAX_PHOTO_PIXELS = 50_000_000
 MAX_PHOTO_BYTES = 32 * 2**20
@@ -67,10 +68,15 @@ def decode_photo(content: bytes, image_size: int) -> Pixels:
     try:
         image.draft("RGB", (image_size, image_size))
         upright = ImageOps.exif_transpose(image)
+        upright.info.pop("transparency", None)  # convert warns of it, and drops it all the same
+        if upright.mode.startswith("I;16"):  # convert would turn all but the darkest shades white
+            upright = upright.point(lambda shade: shade * (1 / 256))
         square = ImageOps.fit(
             upright.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR, centering=(0.5, 0.5)
         )
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  damage makes Pillow raise anything, such as TypeError out of a TIFF
         raise UnreadablePhotoError("truncated", f"{len(content)} bytes, {error}") from None
     return np.asarray(square)
 

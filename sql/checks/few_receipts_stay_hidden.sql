@@ -27,12 +27,26 @@ bands AS (
     GROUP BY window_days, age_band
 ),
 
+-- All receipts of a window: of every band if each has a published cell, else as leverage gives it away.
 windows AS (
     SELECT
         window_days,
-        SUM(n_receipts) AS n_receipts_all
-    FROM bands
-    GROUP BY window_days
+        COALESCE(of_bands.n_receipts_all, of_leverage.n_receipts_all) AS n_receipts_all
+    FROM (
+        SELECT
+            window_days,
+            CASE WHEN COUNT(n_receipts) = COUNT(*) THEN SUM(n_receipts) END AS n_receipts_all
+        FROM bands
+        GROUP BY window_days
+    ) AS of_bands
+    LEFT JOIN (
+        SELECT
+            window_days,
+            ROUND(MEDIAN((n_receipts_with_item - n_receipts * penetration_all) / leverage)) AS n_receipts_all
+        FROM cells
+        WHERE ABS(leverage) > 1e-6
+        GROUP BY window_days
+    ) AS of_leverage USING (window_days)
 ),
 
 judged AS (

@@ -39,9 +39,7 @@ def test_nothing_is_missing_when_each_table_has_a_file_for_the_date(landing):
 
 @pytest.mark.parametrize("absent", range(4))
 def test_a_table_without_a_file_for_the_date_is_missing(landing, absent):
-    assert missing(landing(COMPLETE[:absent] + COMPLETE[absent + 1 :])) == [
-        COMPLETE[absent].rpartition("/")[0]
-    ]
+    assert missing(landing(COMPLETE[:absent] + COMPLETE[absent + 1 :])) == [COMPLETE[absent].rpartition("/")[0]]
 
 
 def test_an_empty_landing_zone_misses_all_four_tables(landing):
@@ -72,9 +70,7 @@ def test_a_landing_zone_may_be_a_path_or_a_uri(landing, write):
 
 def test_a_store_that_does_not_answer_means_look_again(monkeypatch, capsys):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    nobody_listens = (
-        "s3a://key:secret@chain/landing?endpoint_override=127.0.0.1:9&scheme=http&region=eu-west-1"
-    )
+    nobody_listens = "s3a://key:secret@chain/landing?endpoint_override=127.0.0.1:9&scheme=http&region=eu-west-1"
     with pytest.raises(SystemExit, match="75"):
         main(Settings(business_date=DAY, landing=nobody_listens))
     assert "no answer" in capsys.readouterr().err
@@ -90,8 +86,6 @@ def test_a_landing_zone_that_cannot_be_is_an_error_that_names_it(tmp_path, monke
 @pytest.mark.parametrize(("files", "exit_code"), [(COMPLETE, 0), (COMPLETE[1:], 75)])
 def test_the_exit_code_tells_the_sensor_whether_to_wait(landing, files, exit_code):
     program = [sys.executable, "-m", "jobs.await_landing", "--business-date", str(DAY)]
-    done = subprocess.run(
-        [*program, "--landing", landing(files)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*program, "--landing", landing(files)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (exit_code, "")
     assert ("photo_events/business_date=2026-11-15" in done.stdout) == (exit_code == 75)

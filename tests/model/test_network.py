@@ -94,7 +94,7 @@ def test_the_scalar_head_gives_years_and_no_distribution():
         assert nothing.isnan().all()
 
 
-@pytest.mark.parametrize("age", [0, 1, 17, 42, 99, 100])
+@pytest.mark.parametrize("age", [0, 6, 17, 42, 94, 100])
 def test_the_loss_of_a_distribution_is_smallest_around_the_true_age(age):
     centres = torch.arange(N_AGES)
     around = -((centres[None, :] - centres[:, None]) ** 2) / (2 * 2.0**2)  # (centre, bin)

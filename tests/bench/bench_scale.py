@@ -1,0 +1,178 @@
+"""How time and memory of the nightly Spark jobs grow with the size of the chain.
+
+Run: `make bench-scale`, or this file with flags. For each number of receipts it makes a date of a synthetic chain
+without photos, gives every photo its true age as if it had been scored, and runs match_receipts and build_affinity
+as Airflow does, each a spark-submit of its own. Prints seconds, peak memory of the Java process and of all processes
+of the job together, and by what factor each grew beside the factor of the receipts.
+"""
+
+import datetime as dt
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from deltalake import write_deltalake
+
+from jobs import sample_chain
+from jobs.schemas import WAREHOUSE
+from model.cli import InputError, run
+
+PROJECT = Path(__file__).resolve().parents[2]
+DATE = dt.date(2026, 11, 9)
+JOBS = ("match_receipts", "build_affinity")
+RECEIPTS_PER_STORE = 2000
+SAMPLE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Flags of the benchmark."""
+
+    receipts: tuple[int, ...] = (1_000_000, 4_000_000)
+    """Receipts of the date, one chain for each number."""
+    workdir: Path = Path(tempfile.gettempdir()) / "bench_scale"
+    """Folder for chains and warehouses, about 0.2 GB for a million receipts; removed afterwards."""
+    driver_memory: str = "8g"
+    """Of each job, as spark-submit takes it."""
+    master: str = "local[2]"
+    """Spark master."""
+
+    def __post_init__(self) -> None:
+        if self.workdir.exists() and any(self.workdir.iterdir()):
+            raise InputError(f"workdir is {self.workdir}, which holds something; it must be new or empty")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one job took; memory in MiB."""
+
+    seconds: float
+    java_mib: float
+    """Peak resident memory of the Java process (VmHWM)."""
+    all_mib: float
+    """Peak of the sum over the Java and Python processes, seen five times a second."""
+
+
+def make_chain(folder: Path, n_receipts: int) -> None:
+    """Write the landing zone and `restricted/photo_ages` with the true ages."""
+    stores = max(6, n_receipts // RECEIPTS_PER_STORE)
+    sample_chain.main(
+        sample_chain.Settings(
+            out=folder, first_date=DATE, receipts_per_day=n_receipts, stores=stores, photos=False, blemishes=False
+        )
+    )
+    events = pq.read_table(folder / "landing" / "photo_events" / f"business_date={DATE}" / "part-00000.parquet")
+    ages = pacsv.read_csv(
+        folder / "truth" / "ages.csv", convert_options=pacsv.ConvertOptions(strings_can_be_null=True)
+    ).filter(pa.compute.field("photo_id").is_valid())
+    known = events.join(ages, "photo_id", join_type="inner").rename_columns({"true_age": "age_years"})
+    given = {"business_date": DATE, "status": "scored", "model_version": "truth"}
+    schema = WAREHOUSE["restricted/photo_ages"].schema
+    columns = [
+        known[field.name].cast(field.type)
+        if field.name in known.column_names
+        else pa.repeat(pa.scalar(given.get(field.name), field.type), len(known))
+        for field in schema
+    ]
+    write_deltalake(
+        str(folder / "warehouse" / "restricted" / "photo_ages"),
+        pa.table(columns, schema=schema),
+        partition_by=["business_date"],
+    )
+
+
+def status_kib(pid: int) -> dict[str, int]:
+    """Return the memory figures of a process, KiB; none once it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    return {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("PPid", "VmRSS", "VmHWM"))}
+
+
+def watch(root_pid: int, stop: threading.Event, peaks: dict[str, float]) -> None:
+    """Sample the processes below `root_pid` until told to stop; leaves `java` and `all` in `peaks`, MiB."""
+    while not stop.wait(SAMPLE_SECONDS):
+        status = {int(path.name): status_kib(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
+        family = {root_pid}
+        # Process ids may be lower than the parent's: repeat until no generation is added.
+        while added := {pid for pid, figures in status.items() if figures.get("PPid") in family} - family:
+            family |= added
+        members = [status[pid] for pid in family if pid in status]
+        peaks["all"] = max(peaks["all"], sum(figures.get("VmRSS", 0) for figures in members) / 1024)
+        # The Java process is by far the largest of them.
+        peaks["java"] = max(peaks["java"], *(figures.get("VmHWM", 0) / 1024 for figures in members))
+
+
+def run_job(job: str, folder: Path, settings: Settings) -> Cost:
+    """Run one job to its end.
+
+    Raises:
+        CalledProcessError: the job failed; its output is printed.
+    """
+    command = [
+        *("spark-submit", "--master", settings.master, "--driver-memory", settings.driver_memory),
+        *("--conf", "spark.log.level=WARN", "--conf", f"spark.local.dir={folder / 'spark'}"),
+        *(PROJECT / "jobs" / f"{job}.py", "--business-date", DATE),
+        *("--landing", folder / "landing", "--warehouse", folder / "warehouse"),
+    ]
+    binaries = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYSPARK_PYTHON": sys.executable}
+    stop, peaks = threading.Event(), {"all": 0.0, "java": 0.0}
+    began = time.monotonic()
+    with subprocess.Popen([str(word) for word in command], env=environment) as process:
+        watcher = threading.Thread(target=watch, args=(process.pid, stop, peaks))
+        watcher.start()
+        exit_code = process.wait()
+        seconds = time.monotonic() - began
+        stop.set()
+        watcher.join()
+    if exit_code:
+        raise subprocess.CalledProcessError(exit_code, job)
+    return Cost(seconds=seconds, java_mib=peaks["java"], all_mib=peaks["all"])
+
+
+def table(costs: dict[int, dict[str, Cost]]) -> str:
+    """Lay the costs out, and by what factor each grew from the size before."""
+    lines = [f"{'job':<15} {'receipts':>10} {'seconds':>8} {'receipts/s':>11} {'Java MiB':>9} {'all MiB':>9}"]
+    for job in JOBS:
+        for n_receipts, jobs in costs.items():
+            cost = jobs[job]
+            rate = n_receipts / cost.seconds
+            lines.append(
+                f"{job:<15} {n_receipts:>10} {cost.seconds:>8.1f} {rate:>11.0f} "
+                f"{cost.java_mib:>9.0f} {cost.all_mib:>9.0f}"
+            )
+        for less, more in itertools.pairwise(costs):
+            before, after = costs[less][job], costs[more][job]
+            lines.append(
+                f"{job:<15} receipts x {more / less:.2f}: seconds x {after.seconds / before.seconds:.2f}, "
+                f"Java memory x {after.java_mib / before.java_mib:.2f}"
+            )
+    return "\n".join(lines)
+
+
+def main(settings: Settings) -> None:
+    """Make each chain, run the jobs on it, print the table."""
+    costs: dict[int, dict[str, Cost]] = {}
+    for n_receipts in settings.receipts:
+        folder = settings.workdir / str(n_receipts)
+        make_chain(folder, n_receipts)
+        costs[n_receipts] = {job: run_job(job, folder, settings) for job in JOBS}
+        shutil.rmtree(folder)
+    print(f"{settings.master}, driver memory {settings.driver_memory}, {os.cpu_count()} cores")
+    print(table(costs))
+
+
+if __name__ == "__main__":
+    run(main, Settings)

@@ -1,0 +1,75 @@
+"""Rows that state only what matters, a small chain with photos, and a model of random weights."""
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from jobs import sample_chain
+from jobs.schemas import LANDING, WAREHOUSE
+from model import checkpoint
+from model.network import AgeNetwork, NetworkConfig
+
+NINE = dt.datetime(2026, 11, 9, 9, tzinfo=dt.UTC)
+
+DEFAULTS = {
+    "photo_id": "p1",
+    "store_id": "s1",
+    "till_id": "t1",
+    "captured_at": NINE,
+    "path": "photos/p1.jpg",
+    "receipt_id": "r1",
+    "till_type": "staffed",
+    "cashier_id": None,
+    "opened_at": NINE,
+    "closed_at": NINE + dt.timedelta(seconds=60),
+    "id_checked": None,
+    "line_no": 1,
+    "product_id": "lager",
+    "quantity": 1.0,
+    "amount": 2.0,
+    "product_name": "Lager",
+    "category": "Beer",
+    "department": "Drinks",
+    "min_age": 18,
+    "is_alcohol": True,
+    "business_date": NINE.date(),
+    "age_years": 40.0,
+    "age_band": "30-44",
+    "status": "scored",
+    "level": "category",
+    "item": "Beer",
+    "n_receipts": 10,
+}
+
+
+@pytest.fixture
+def rows(spark: SparkSession) -> Callable[..., DataFrame]:
+    """Build a frame of a landing or warehouse table: `rows("receipts", {"receipt_id": "r2"}, ...)`."""
+
+    def build(table: str, *stated: dict) -> DataFrame:
+        schema = LANDING[table] if table in LANDING else WAREHOUSE[table].schema
+        full = [{name: row.get(name, DEFAULTS.get(name)) for name in schema.names} for row in stated]
+        return spark.createDataFrame(full, from_arrow_schema(schema)).coalesce(1)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One date with photos and every blemish; read-only for tests."""
+    out = tmp_path_factory.mktemp("chain") / "sample"
+    sample_chain.write_chain(sample_chain.Settings(out=out, receipts_per_day=300, stores=3))
+    return out
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model") / "model"
+    checkpoint.save(folder, AgeNetwork(NetworkConfig(image_size=32)), {})
+    return folder

@@ -1,0 +1,101 @@
+import datetime as dt
+
+import pytest
+from pyspark.sql import functions as F  # noqa: N812
+
+from jobs.match_receipts import age_band, combine_photos, match_photos, screen_receipts
+from jobs.settings import age_bands
+
+BANDS = age_bands(["under_18", "18-29", "30_plus"])
+NINE = dt.datetime(2026, 11, 9, 9, tzinfo=dt.UTC)
+
+
+def at(seconds: float) -> dt.datetime:
+    return NINE + dt.timedelta(seconds=seconds)
+
+
+def receipt(receipt_id: str, opened: float, closed: float, **columns) -> dict:
+    return {"receipt_id": receipt_id, "opened_at": at(opened), "closed_at": at(closed), **columns}
+
+
+def photo(photo_id: str, captured: float, **columns) -> dict:
+    return {"photo_id": photo_id, "captured_at": at(captured), **columns}
+
+
+@pytest.fixture
+def matches(rows):
+    def match(photos: list[dict], receipts: list[dict], grace_seconds: float = 5) -> dict[str, str]:
+        pairs = match_photos(
+            rows("restricted/photo_ages", *photos), rows("receipts", *receipts), grace_seconds
+        ).collect()
+        assert len({pair.photo_id for pair in pairs}) == len(pairs)
+        return {pair.photo_id: pair.receipt_id for pair in pairs}
+
+    return match
+
+
+def test_a_photo_belongs_to_a_receipt_from_grace_before_opening_to_grace_after_closing(matches):
+    photos = [photo("early", -5.001), photo("first", -5), photo("in", 30), photo("last", 65), photo("late", 65.001)]
+    assert matches(photos, [receipt("r", 0, 60)]) == {"first": "r", "in": "r", "last": "r"}
+
+
+def test_another_till_or_store_is_another_customer(matches):
+    photos = [photo("till", 30, till_id="t2"), photo("store", 30, store_id="s2")]
+    assert matches(photos, [receipt("r", 0, 60)]) == {}
+
+
+def test_inside_beats_outside_then_the_smaller_gap_then_the_nearer_middle_then_the_name(matches):
+    receipts = [receipt("a", 0, 60), receipt("b", 62, 120), receipt("d", 200, 260), receipt("c", 200, 260)]
+    photos = [photo("inside_a", 59), photo("gap_a", 60.5), photo("gap_b", 61.5), photo("tie", 230)]
+    assert matches(photos, receipts) == {"inside_a": "a", "gap_a": "a", "gap_b": "b", "tie": "c"}
+    overlapping = [receipt("long", 0, 500), receipt("short", 20, 40)]
+    assert matches([photo("p", 30)], overlapping) == {"p": "short"}
+
+
+def test_receipts_across_slots_and_midnight_find_their_photos_once(matches):
+    overnight = receipt("r", 14 * 3600 + 50 * 60, 15 * 3600 + 10 * 60)
+    photos = [photo("before", 15 * 3600 - 1), photo("midnight", 15 * 3600), photo("after", 15 * 3600 + 1)]
+    assert matches(photos, [overnight]) == {"before": "r", "midnight": "r", "after": "r"}
+    assert matches([photo("grace", 598)], [receipt("r", 601, 660)]) == {"grace": "r"}
+
+
+def test_no_photos_and_no_receipts_match_nothing(matches):
+    assert matches([], [receipt("r", 0, 60)]) == {}
+    assert matches([photo("p", 30)], []) == {}
+
+
+def test_several_photos_are_combined_by_the_median(rows):
+    ages = [
+        {"photo_id": f"p{i}", "age_years": age, "p_under_18": p}
+        for i, (age, p) in enumerate([(20.0, 0.5), (28.0, 0.1), (60.0, 0.0)])
+    ]
+    receipts = rows("receipts", {"receipt_id": "r1", "cashier_id": "c7"}, {"receipt_id": "unseen"})
+    matched = rows("restricted/photo_ages", *ages).withColumn("receipt_id", F.lit("r1"))
+    (row,) = combine_photos(matched, receipts, BANDS).collect()
+    assert (row.receipt_id, row.cashier_id, row.age_years, row.age_band) == ("r1", "c7", 28.0, "18-29")
+    assert (row.n_photos, row.photo_ids, row.p_under_18, row.p_under_25) == (3, ["p0", "p1", "p2"], 0.1, None)
+
+
+@pytest.mark.parametrize(
+    ("age_years", "band"),
+    [(0.0, "under_18"), (17.49, "under_18"), (17.5, "18-29"), (29.49, "18-29"), (29.5, "30_plus"), (100.0, "30_plus")],
+)
+def test_an_age_is_rounded_to_completed_years_and_falls_in_one_band(spark, age_years, band):
+    frame = spark.createDataFrame([(age_years,)], "age_years double")
+    assert frame.select(age_band(F.col("age_years"), BANDS)).collect() == [(band,)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({}, None),
+        ({"closed_at": NINE}, None),
+        ({"closed_at": at(-1)}, "closes_before_it_opens"),
+        ({"closed_at": at(86_401)}, "open_over_a_day"),
+        ({"closed_at": None}, "missing_value"),
+        ({"store_id": None}, "missing_value"),
+        ({"cashier_id": None, "id_checked": None}, None),
+    ],
+)
+def test_a_receipt_that_cannot_be_used_has_a_reason(rows, columns, reason):
+    assert [row.reason for row in screen_receipts(rows("receipts", columns)).collect()] == [reason]

@@ -1,0 +1,231 @@
+"""The whole night on a small chain: what lands where, again, when killed, and when told wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from jobs import nightly, sample_chain
+from jobs.query import connect
+from jobs.schemas import LANDING, WAREHOUSE
+from model.cli import InputError
+
+DATE = sample_chain.Settings.first_date
+
+REASONS = {
+    "truncated_jpeg": "truncated",
+    "empty_file": "file_empty",
+    "not_an_image": "not_an_image",
+    "file_missing": "file_missing",
+    "decompression_bomb_30000x30000": "too_many_pixels",
+    "path_leaves_the_landing_zone": "path_outside_landing",
+    "unknown_store": "unknown_store",
+    "no_capture_time": "no_capture_time",
+    "unknown_product": "product_unknown",
+    "line_without_receipt": "receipt_unknown",
+    "closes_before_it_opens": "closes_before_it_opens",
+}
+HARMLESS = {"png_named_jpg_still_readable", "grayscale_still_readable", "return_negative_quantity"}
+DUPLICATE = {
+    "photo_event_delivered_twice": "photo_events",
+    "receipt_delivered_twice": "receipts",
+    "line_delivered_twice": "receipt_lines",
+}
+
+
+def flags(chain: Path, warehouse: Path, model: Path) -> nightly.Settings:
+    return nightly.Settings(business_date=DATE, landing=str(chain / "landing"), warehouse=str(warehouse), model=model)
+
+
+def contents(warehouse: Path) -> dict[str, list]:
+    """All rows of all tables, but for how many photos a run could take over."""
+    with connect(str(warehouse), restricted=True) as connection:
+        tables = {
+            name: sorted(connection.sql(f"FROM {name.replace('/', '.')}").fetchall(), key=str) for name in WAREHOUSE
+        }
+    quality = tables["analytics/run_quality"]
+    tables["analytics/run_quality"] = [row for row in quality if row[3] not in ("photos_scored", "photos_reused")]
+    return tables
+
+
+@pytest.fixture(scope="module")
+def night(spark, chain, model_folder, tmp_path_factory) -> Path:
+    warehouse = tmp_path_factory.mktemp("warehouse")
+    assert spark  # the session of the tests, which the night finds running
+    nightly.main(flags(chain, warehouse, model_folder))
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def auditor(night) -> duckdb.DuckDBPyConnection:
+    return connect(str(night), restricted=True)
+
+
+def test_every_blemish_is_in_quarantine_with_its_reason_or_used(auditor, chain):
+    blemishes = json.loads((chain / "truth" / "blemishes.json").read_text())
+    assert set(blemishes) == REASONS.keys() | HARMLESS | DUPLICATE.keys()
+    found = dict(auditor.sql("SELECT reason, count(*) FROM restricted.quarantine GROUP BY ALL").fetchall())
+    wanted = {reason: len(blemishes[kind]) for kind, reason in REASONS.items()}
+    # The lines of the receipt that closes before it opens go with it.
+    assert found.pop("receipt_quarantined", 0) >= 0
+    assert found == wanted
+    doubles = dict(
+        auditor.sql(
+            "SELECT source_table, value FROM analytics.run_quality WHERE measure = 'rows_duplicate' AND value > 0"
+        ).fetchall()
+    )
+    assert doubles == {table: len(blemishes[kind]) for kind, table in DUPLICATE.items()}
+
+
+def test_photos_in_odd_but_readable_formats_have_an_age(auditor, chain):
+    blemishes = json.loads((chain / "truth" / "blemishes.json").read_text())
+    for kind in ("png_named_jpg_still_readable", "grayscale_still_readable"):
+        for path in blemishes[kind]:
+            age = "SELECT age_years FROM restricted.photo_ages WHERE photo_id = ? AND status = 'scored'"
+            assert auditor.execute(age, [Path(path).stem]).fetchall()
+
+
+def test_for_every_source_table_rows_in_are_rows_used_quarantined_or_duplicate(auditor, chain):
+    counts: dict[str, dict[str, float]] = {}
+    for table, measure, value in auditor.sql(
+        "SELECT source_table, measure, value FROM analytics.run_quality WHERE source_table <> ''"
+    ).fetchall():
+        counts.setdefault(table, {})[measure] = value
+    landed = {
+        table: sum(pq.read_metadata(file).num_rows for file in (chain / "landing" / table).rglob("*.parquet"))
+        for table in LANDING
+    }
+    assert {table: measures["rows_in"] for table, measures in counts.items()} == landed
+    for measures in counts.values():
+        assert measures["rows_in"] == sum(measures[f"rows_{part}"] for part in ("used", "quarantined", "duplicate"))
+
+
+def test_photos_are_matched_to_the_receipts_they_were_taken_at(auditor, chain):
+    auditor.register("truth", pacsv.read_csv(chain / "truth" / "ages.csv"))
+    right, matched = auditor.sql(
+        """SELECT count_if(truth.receipt_id = ages.receipt_id), count(*)
+           FROM (SELECT receipt_id, unnest(photo_ids) AS photo_id FROM restricted.receipt_ages) AS ages
+           JOIN truth USING (photo_id)"""
+    ).fetchall()[0]
+    assert matched > 200
+    assert right == matched
+
+
+def test_a_second_run_scores_nothing_and_changes_no_row(night, chain, model_folder):
+    before = contents(night)
+    nightly.main(flags(chain, night, model_folder))
+    assert contents(night) == before
+    quality = DeltaTable(night / "analytics" / "run_quality").to_pyarrow_table().to_pylist()
+    measures = {row["measure"]: row["value"] for row in quality if row["job"] == "score_photos"}
+    ages = DeltaTable(night / "restricted" / "photo_ages").to_pyarrow_table()["status"].value_counts().to_pylist()
+    n_photos = {row["values"]: row["counts"] for row in ages}
+    assert measures["photos_reused"] == n_photos["scored"]
+    assert measures["photos_scored"] == n_photos["unreadable"]  # it may be readable by now
+
+
+def program(module: str, *arguments: object, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", f"jobs.{module}", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def date_flags(landing: Path, warehouse: Path) -> list[object]:
+    return ["--business-date", DATE, "--landing", landing, "--warehouse", warehouse]
+
+
+def test_a_job_killed_while_it_writes_leaves_the_old_date_and_a_second_run_mends_it(night, chain, tmp_path):
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(night, warehouse)
+    table, staging = warehouse / "restricted" / "receipt_ages", warehouse / "restricted" / "_staging"
+    n_before = len(contents(night)["restricted/receipt_ages"])
+    job = program("match_receipts", *date_flags(chain / "landing", warehouse), "--grace-seconds", 0)
+    seen = set()
+    deadline = time.monotonic() + 200
+    while not list(staging.glob("restricted.receipt_ages-*")):
+        seen.add(DeltaTable(table).to_pyarrow_dataset().count_rows())
+        assert job.poll() is None, job.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.communicate()
+    seen.add(DeltaTable(table).to_pyarrow_dataset().count_rows())
+    assert seen == {n_before}
+    assert list(staging.iterdir())
+    again = program("match_receipts", *date_flags(chain / "landing", warehouse))
+    _, errors = again.communicate()
+    assert again.returncode == 0, errors
+    assert contents(warehouse) == contents(night)
+
+
+@pytest.fixture
+def landing(chain, tmp_path) -> Path:
+    """A landing zone of its own, photos left out."""
+    return shutil.copytree(chain / "landing", tmp_path / "landing", ignore=shutil.ignore_patterns("photos"))
+
+
+def wrong_type(landing: Path, _: Path) -> None:
+    file = next((landing / "receipts").rglob("*.parquet"))
+    receipts = pq.ParquetFile(file).read()
+    text = receipts["id_checked"].cast("string")
+    pq.write_table(receipts.set_column(receipts.column_names.index("id_checked"), "id_checked", text), file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda landing, _: shutil.rmtree(landing / "receipt_lines"), "receipt_lines of 2026-11-09 is absent"),
+        (wrong_type, "column id_checked is string"),
+        (lambda _, model: shutil.rmtree(model), "is no model folder"),
+        (lambda _, model: (model / "weights.safetensors").write_bytes(b"x"), "weights.safetensors has hash"),
+    ],
+    ids=["missing date", "wrong type", "no model", "other weights"],
+)
+def test_wrong_input_stops_the_night_before_anything_is_written(landing, model_folder, tmp_path, spoil, message):
+    model, warehouse = shutil.copytree(model_folder, tmp_path / "model"), tmp_path / "warehouse"
+    spoil(landing, model)
+    with pytest.raises(InputError, match=message):
+        nightly.main(nightly.Settings(business_date=DATE, landing=str(landing), warehouse=str(warehouse), model=model))
+    assert not warehouse.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--warehouse", "/proc/warehouse"], "error: warehouse /proc/warehouse can't be written to"),
+        (["--age-bands", "under_18", "20_plus"], "error: age_bands is under_18 20_plus: 20_plus begins at 20"),
+        (["--business-date", "9.11.2026"], "--business-date: Invalid isoformat string: '9.11.2026'"),
+    ],
+    ids=["unwritable", "gap between bands", "date form"],
+)
+def test_a_wrong_flag_is_one_readable_error_and_exit_code_2(chain, tmp_path, arguments, message):
+    job = program("match_receipts", *date_flags(chain / "landing", tmp_path / "warehouse"), *arguments)
+    output, errors = job.communicate(timeout=120)
+    assert (job.returncode, output) == (2, "")
+    assert message in errors
+    assert "Traceback" not in errors
+    assert len(errors.splitlines()) <= 10
+    assert not (tmp_path / "warehouse").exists()
+
+
+def test_spark_without_java_is_one_readable_error(landing, tmp_path):
+    environment = os.environ | {"JAVA_HOME": str(tmp_path), "PATH": str(Path(sys.executable).parent)}
+    job = program("match_receipts", *date_flags(landing, tmp_path / "warehouse"), env=environment)
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode == 2, errors
+    assert "error: Spark needs Java 17 or 21" in errors
+    assert "Traceback" not in errors

@@ -1,0 +1,102 @@
+import os
+
+import pytest
+from pyspark.sql import functions as F  # noqa: N812
+
+from jobs.score_photos import age_scorer, path_is_safe, photo_reader, score_events, screen_events
+from model.predict import MAX_PHOTO_BYTES, UnreadablePhotoError
+
+SAFE = ["photos/a.jpg", "a.jpg", "photos/..a/b..jpg", "photos/a b%20ü.jpg", "./a.jpg"]
+UNSAFE = [
+    "../a.jpg",
+    "photos/../../a.jpg",
+    "photos/..",
+    "..",
+    "/etc/hostname",
+    "file:/etc/hostname",
+    "s3a://other/a.jpg",
+    "..\\a.jpg",
+    "~root/a.jpg",
+    "a\x00.jpg",
+    "a\n.jpg",
+    "",
+    "  ",
+    "a" * 1025,
+]
+
+
+@pytest.mark.parametrize(("paths", "safe"), [(SAFE, True), (UNSAFE, False)])
+def test_only_paths_below_the_landing_zone_are_safe(spark, paths, safe):
+    frame = spark.createDataFrame([(path,) for path in paths], "path string")
+    found = [path for path, judged in frame.select("path", path_is_safe(F.col("path"))).collect() if judged is not safe]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({}, None),
+        ({"photo_id": None}, "missing_value"),
+        ({"till_id": None}, "missing_value"),
+        ({"path": None}, "missing_value"),
+        ({"captured_at": None}, "no_capture_time"),
+        ({"path": "../p1.jpg"}, "path_outside_landing"),
+        ({"store_id": "s9"}, "unknown_store"),
+    ],
+)
+def test_an_event_that_cannot_be_used_has_a_reason(rows, event, reason):
+    stores = rows("receipts", {}, {"receipt_id": "r2"}).select("store_id")
+    assert [row.reason for row in screen_events(rows("photo_events", event), stores).collect()] == [reason]
+
+
+def reason_of(read, path):
+    with pytest.raises(UnreadablePhotoError) as caught:
+        read(path)
+    return caught.value.reason
+
+
+def test_what_cannot_be_read_has_a_reason_and_what_is_outside_is_not_opened(tmp_path):
+    root, outside = tmp_path / "landing", tmp_path / "secret.jpg"
+    root.mkdir()
+    outside.write_bytes(b"secret")
+    (root / "good.jpg").write_bytes(b"content")
+    (root / "link.jpg").symlink_to(outside)
+    (root / "folder.jpg").mkdir()
+    with (root / "huge.jpg").open("wb") as file:
+        file.truncate(MAX_PHOTO_BYTES + 1)
+    read = photo_reader(str(root))
+    assert read("good.jpg") == b"content"
+    assert reason_of(read, "link.jpg") == "path_outside_landing"
+    assert reason_of(read, "absent.jpg") == "file_missing"
+    assert reason_of(read, "good.jpg/a.jpg") == "file_missing"
+    assert reason_of(read, "folder.jpg") == "file_missing"
+    assert reason_of(read, "n" * 300 + ".jpg") == "file_missing"
+    assert reason_of(read, "huge.jpg") == "file_too_large"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything; runs as any other user")
+def test_a_store_that_refuses_is_an_error_and_not_a_missing_photo(tmp_path):
+    (tmp_path / "locked.jpg").write_bytes(b"content")
+    (tmp_path / "locked.jpg").chmod(0)
+    with pytest.raises(PermissionError):
+        photo_reader(str(tmp_path))("locked.jpg")
+
+
+def test_only_photos_that_this_model_has_not_scored_are_scored(rows, chain, model_folder):
+    photo = sorted((chain / "landing" / "photos").glob("*/*.jpg"))[1].relative_to(chain / "landing")
+    events = rows(
+        "photo_events", *({"photo_id": name, "path": str(photo)} for name in ("old", "retry", "other", "new"))
+    )
+    known = rows(
+        "restricted/photo_ages",
+        {"photo_id": "old", "age_years": 77.0, "model_version": "v2"},
+        {"photo_id": "retry", "age_years": None, "status": "unreadable", "model_version": "v2"},
+        {"photo_id": "other", "age_years": 66.0, "model_version": "v1"},
+        {"photo_id": "gone", "age_years": 55.0, "model_version": "v2"},
+    )
+    scorer = age_scorer(str(chain / "landing"), model_folder)
+    scored = {row.photo_id: row for row in score_events(events, known, scorer, "v2", 1).collect()}
+    assert {name for name, row in scored.items() if row.is_new} == {"retry", "other", "new"}
+    assert scored["old"].age_years == 77.0
+    assert scored["retry"].age_years == scored["other"].age_years == scored["new"].age_years not in (66.0, 77.0)
+    assert {row.status for row in scored.values()} == {"scored"}
