@@ -62,9 +62,7 @@ PYTHON = os.environ.get("BREAD_SALT_PYTHON", sys.executable)
 try:
     TIME_ZONE = ZoneInfo(os.environ.get("BREAD_SALT_TIME_ZONE", "UTC"))
 except (ZoneInfoNotFoundError, ValueError) as error:
-    raise ValueError(
-        f"BREAD_SALT_TIME_ZONE must be an IANA time zone such as Europe/Vienna: {error}"
-    ) from error
+    raise ValueError(f"BREAD_SALT_TIME_ZONE must be an IANA time zone such as Europe/Vienna: {error}") from error
 
 
 def business_date(params: Mapping[str, Any], dag_run: DagRunProtocol) -> str:

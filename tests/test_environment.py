@@ -17,9 +17,7 @@ def constraints() -> list[tuple[str, str]]:
     parsed = [re.fullmatch(r"([a-z0-9.-]+)==(\S+)(?: ; (.+))?", line) for line in lines]
     assert all(parsed), "a line of constraints.txt is not 'name==version' with an optional marker"
     return [
-        (name, pin)
-        for name, pin, marker in (m.groups() for m in parsed)
-        if not marker or Marker(marker).evaluate()
+        (name, pin) for name, pin, marker in (m.groups() for m in parsed) if not marker or Marker(marker).evaluate()
     ]
 
 
@@ -38,9 +36,7 @@ def record(name: str) -> dict[str, str]:
 
 def test_installed_versions_are_those_of_the_constraints():
     assert len(constraints()) > 100
-    others = {
-        name: (installed(name), pin) for name, pin in constraints() if installed(name) not in {pin, None}
-    }
+    others = {name: (installed(name), pin) for name, pin in constraints() if installed(name) not in {pin, None}}
     assert others == {}, "installed and wanted differ: make .venv"
 
 

@@ -29,9 +29,7 @@ def test_parsing_a_dag_loads_nothing_heavy_and_nothing_of_ours(dag_id, project):
         f"import runpy, sys; runpy.run_path('dags/{dag_id}.py');"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=project, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=project, capture_output=True, text=True, check=True)
     unwanted = {
         "torch",
         "pandas",

@@ -33,14 +33,10 @@ def scheduled_runs():
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
-def test_a_year_of_runs_has_each_business_date_once(
-    zone, run_type, nightly_in, scheduled_runs, template_context
-):
+def test_a_year_of_runs_has_each_business_date_once(zone, run_type, nightly_in, scheduled_runs, template_context):
     dag, local = nightly_in(zone), ZoneInfo(zone)
     business_date = dag.user_defined_macros["business_date"]
-    runs = scheduled_runs(
-        dag, datetime(2026, 2, 1, tzinfo=local), datetime(2026, 12, 31, 23, 59, tzinfo=local)
-    )
+    runs = scheduled_runs(dag, datetime(2026, 2, 1, tzinfo=local), datetime(2026, 12, 31, 23, 59, tzinfo=local))
     dates = []
     for start, _ in runs:
         context = template_context(run_type=run_type, data_interval_start=start)
@@ -71,9 +67,7 @@ def test_a_date_that_is_given_wins(run_type, nightly, template_context):
 def test_a_run_without_a_date_of_its_own_fails_rather_than_guess(run_type, nightly, template_context):
     from airflow.sdk.exceptions import AirflowFailException  # noqa: PLC0415
 
-    context = template_context(
-        run_type=run_type, data_interval_start=datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
-    )
+    context = template_context(run_type=run_type, data_interval_start=datetime(2026, 11, 20, 2, 0, tzinfo=UTC))
     with pytest.raises(AirflowFailException, match="--conf"):
         nightly.get_task("await_landing").render_template_fields(context)
 

@@ -15,9 +15,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.fixture
 def commands(load_dags, template_context, project) -> dict[str, str]:
-    context = template_context(
-        run_type="scheduled", data_interval_start=datetime(2026, 11, 15, 2, 0, tzinfo=UTC)
-    )
+    context = template_context(run_type="scheduled", data_interval_start=datetime(2026, 11, 15, 2, 0, tzinfo=UTC))
     rendered = {}
     for dag in load_dags().dags.values():
         for task in dag.tasks:
