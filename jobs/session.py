@@ -16,8 +16,16 @@ from model.cli import InputError
 PROGRESS_SECONDS = 10
 
 
-def spark_session(app_name: str) -> SparkSession:
-    """Return the running session, or start one. What spark-submit was told wins over what stands here."""
+def spark_session(app_name: str, **settings: str) -> SparkSession:
+    """Return the running session, or start one.
+
+    Args:
+        app_name: shown in Spark's own pages and before each line of progress.
+        **settings: further Spark settings, dots written as `__`. What spark-submit was told about the driver wins.
+
+    Raises:
+        InputError: no Java that Spark runs on.
+    """
     # Spark starts workers with the first python3 on PATH unless told otherwise.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     logging.getLogger("py4j").setLevel(logging.WARNING)
@@ -29,8 +37,8 @@ def spark_session(app_name: str) -> SparkSession:
     submitted = "SPARK_ENV_LOADED" in os.environ
     if not submitted:
         builder = builder.master("local[*]").config("spark.driver.memory", "4g").config("spark.log.level", "WARN")
-        # Spark's 200 cost a second a shuffle on two cores when a date is small.
-        builder = builder.config("spark.sql.shuffle.partitions", "8")
+    for name, value in settings.items():
+        builder = builder.config(name.replace("__", "."), value)
     spark = (
         builder.config("spark.ui.showConsoleProgress", "false")  # one log line a refresh under Airflow
         .config("spark.sql.session.timeZone", "UTC")
@@ -38,6 +46,10 @@ def spark_session(app_name: str) -> SparkSession:
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .getOrCreate()
     )
+    context = spark.sparkContext
+    if not context.getConf().contains("spark.sql.shuffle.partitions"):
+        # By the cores there are: Spark's 200 cost two cores a second a shuffle when a date is small.
+        spark.conf.set("spark.sql.shuffle.partitions", max(8, 4 * context.defaultParallelism))
     threading.Thread(target=_report_progress, args=(spark, app_name), daemon=True).start()
     return spark
 

@@ -16,17 +16,15 @@ os.environ["PYSPARK_PYTHON"] = sys.executable
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     scratch = tmp_path_factory.mktemp("spark")
-    settings = {
-        "spark.master": "local[2]",
-        "spark.driver.memory": "2g",
-        "spark.log.level": "ERROR",
-        "spark.ui.enabled": "false",  # a port per run, and nobody looks
-        "spark.sql.shuffle.partitions": "2",  # a handful of rows
-        "spark.local.dir": str(scratch / "local"),
-        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
-    }
-    for name, value in settings.items():
-        SparkSession.builder.config(name, value)
-    session = spark_session("tests")
+    session = spark_session(
+        "tests",
+        spark__master="local[2]",
+        spark__driver__memory="2g",
+        spark__log__level="ERROR",
+        spark__ui__enabled="false",  # a port per run, and nobody looks
+        spark__sql__shuffle__partitions="2",  # a handful of rows
+        spark__local__dir=str(scratch / "local"),
+        spark__sql__warehouse__dir=str(scratch / "warehouse"),
+    )
     yield session
     session.stop()

@@ -1,6 +1,5 @@
 import dataclasses
 import datetime as dt
-import json
 import re
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from jobs.answer import Answer, execute, render
+from jobs.answer import Answer, execute
 from jobs.query import (
     Settings,
     answer_each,
@@ -145,51 +144,6 @@ def test_a_variable_of_this_program_is_no_table(analyst):
     assert len(secret) == 1
 
 
-@pytest.mark.parametrize(
-    ("statement", "found"),
-    [
-        ("DROP VIEW analytics.run_quality", "DROP"),
-        ("CREATE TABLE a AS SELECT 1", "CREATE"),
-        ("DELETE FROM analytics.run_quality", "DELETE"),
-        ("SELECT 1; SELECT 2", "SELECT, SELECT"),
-        ("-- nothing", "none"),
-    ],
-)
-def test_only_a_single_select_is_answered(analyst, statement, found):
-    with pytest.raises(InputError, match=f"a single SELECT.* found: {found}$"):
-        execute(analyst, statement, {})
-
-
-@pytest.mark.parametrize("statement", ["DESCRIBE analytics.run_quality", "FROM analytics.run_quality", "VALUES (1)"])
-def test_what_only_reads_is_a_select(analyst, statement):
-    assert execute(analyst, statement, {}).rows
-
-
-@pytest.mark.parametrize(
-    ("statement", "message"),
-    [
-        ("SELCT 1", r'syntax error at or near "SELCT" \(LINE 1: SELCT 1\)$'),
-        ("SELECT nope FROM analytics.run_quality", r'"nope" not found .*\(LINE 1: SELECT nope'),
-        ("SELECT CAST('a' AS INTEGER)", "Could not convert string 'a'"),
-    ],
-)
-def test_an_error_in_sql_is_one_line_that_names_the_place(analyst, statement, message):
-    with pytest.raises(InputError, match=message) as refused:
-        execute(analyst, statement, {})
-    assert "\n" not in str(refused.value)
-
-
-def test_parameters_are_values_and_never_sql(analyst):
-    answer = execute(analyst, "SELECT $band AS band", {"band": "x'; DROP VIEW analytics.run_quality --"})
-    assert answer.rows == [("x'; DROP VIEW analytics.run_quality --",)]
-
-
-@pytest.mark.parametrize("given", [{}, {"a": 1}, {"a": 1, "b": 2, "c": 3}])
-def test_a_missing_or_superfluous_parameter_lists_what_is_taken(analyst, given):
-    with pytest.raises(InputError, match=r"takes \$a, \$b; found "):
-        execute(analyst, "SELECT $a, $b", given)
-
-
 def test_a_business_date_is_a_date(analyst):
     answer = execute(analyst, "SELECT $business_date - 1", {"business_date": "2026-11-09"})
     assert answer.rows == [(dt.date(2026, 11, 8),)]
@@ -284,28 +238,6 @@ def test_many_offending_rows_are_cut_short(warehouse, capsys):
     printed = capsys.readouterr()
     assert len(printed.out.splitlines()) == 21
     assert "1000 rows" in printed.err
-
-
-def test_nulls_are_not_zeros_in_any_layout():
-    answer = Answer(columns=["band", "n", "share"], rows=[("18-29", 20, 0.123456789), ("60_plus", None, None)])
-    assert render(answer).splitlines() == [
-        "band        n     share",
-        "-------  ----  --------",
-        "18-29      20  0.123457",
-        "60_plus  NULL      NULL",
-    ]
-    assert render(answer, "csv") == "band,n,share\n18-29,20,0.123456789\n60_plus,,"
-    assert json.loads(render(answer, "json"))[1] == {"band": "60_plus", "n": None, "share": None}
-
-
-def test_an_answer_without_rows_still_names_its_columns():
-    answer = Answer(columns=["band", "day"], rows=[])
-    assert render(answer).splitlines() == ["band  day", "----  ---"]
-    assert render(answer, "json") == "[]"
-
-
-def test_json_has_dates_as_text():
-    assert json.loads(render(Answer(columns=["d"], rows=[(DATE,)]), "json")) == [{"d": "2026-11-09"}]
 
 
 def test_the_program_answers_from_a_terminal_and_loads_neither_spark_nor_torch(warehouse):
