@@ -16,7 +16,7 @@ from model.cli import run
 
 DATE = sample_chain.Settings.first_date
 DAG = "nightly_purchase_analytics"
-OURS = re.compile(r"\b(?:score_photos|match_receipts|build_affinity|checks/\w+): .*")
+OURS = re.compile(r"\b(?:score_photos|match_receipts|build_affinity|checks/\w+): .*?(?= \[airflow|$)")
 """What of Airflow's log is worth showing while it runs."""
 
 
@@ -66,7 +66,7 @@ def run_dag(workdir: Path) -> None:
             for line in process.stdout or ():
                 file.write(line)
                 if found := OURS.search(line):
-                    print(f"  {found[0]}", flush=True)
+                    print(f"  {found[0].rstrip()}", flush=True)
     if process.returncode:
         print(f"the DAG failed; its log is {log}", file=sys.stderr)
         raise subprocess.CalledProcessError(process.returncode, test)
