@@ -12,6 +12,7 @@ one row a photo, and quarantine.
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -178,12 +179,14 @@ def main(settings: Settings) -> None:
     scorer = age_scorer(settings.landing, settings.model.resolve())
     scored = score_events(events, known, scorer, version, n_tasks).persist()
     unreadable = scored.where(F.col("status") == "unreadable")
+    began = time.monotonic()
     n_scored, n_new, n_unreadable, mean_age = scored.agg(
         F.count_if(F.col("status") == "scored"),
         F.count_if(F.col("is_new")),
         F.count_if(F.col("status") == "unreadable"),
         F.round(F.mean("age_years"), 3),
     ).collect()[0]
+    seconds = time.monotonic() - began
     counts["rows_used"] -= n_unreadable
     counts["rows_quarantined"] += n_unreadable
     rejected = quality.quarantine(screened, "photo_events").unionByName(
@@ -195,7 +198,9 @@ def main(settings: Settings) -> None:
     report = {"photo_events": counts, "": {**measures, "model_version": version}}
     quality.report(spark, settings.warehouse, "score_photos", settings.business_date, report)
     replace(scored, name="restricted/photo_ages")
-    print(f"score_photos: {settings.business_date}, {n_new} photos scored, {n_scored} with an age, {counts}")
+    print(
+        f"score_photos: {settings.business_date}, {n_new} scored in {seconds:.0f} s, {n_scored} have an age, {counts}"
+    )
 
 
 if __name__ == "__main__":
