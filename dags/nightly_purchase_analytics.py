@@ -31,8 +31,9 @@ Nightly and backfill runs may overlap: writers of different dates do not disturb
 
 - Airflow Variables `bread_salt_landing`, `bread_salt_warehouse` (paths or URIs) and `bread_salt_model` (a
   folder), or in the environment as `AIRFLOW_VAR_BREAD_SALT_LANDING` and so on.
-- Connection `spark_default` as JSON, `{"conn_type": "spark", "host": "local[2]"}`: without one the provider
-  submits to YARN. `spark-submit` on the `PATH`.
+- Connection `spark_default` as JSON, `{"conn_type": "spark", "host": "spark://HOST:7077"}`; without one the
+  jobs run locally, `local[*]`. `spark-submit` on the `PATH`.
+- `BREAD_SALT_DRIVER_MEMORY`: of each Spark driver. Default: `4g`.
 - `BREAD_SALT_TIME_ZONE`: the chain's time zone, such as `Europe/Vienna`. Default: `UTC`.
 - `BREAD_SALT_PYTHON`: the interpreter, on workers and executors, that has this project installed. Default:
   the one that runs Airflow.
@@ -49,11 +50,12 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.sensors.bash import BashSensor
-from airflow.sdk import DAG, Asset, Context, CronDataIntervalTimetable, Param
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk import DAG, Asset, BaseHook, Context, CronDataIntervalTimetable, Param
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 from airflow.sdk.types import DagRunProtocol
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
@@ -88,6 +90,15 @@ def business_date(params: Mapping[str, Any], dag_run: DagRunProtocol) -> str:
 class SparkJobOperator(SparkSubmitOperator):
     """Submits one of our jobs. Exit code 2, an input or a setting that a person must mend, is not retried."""
 
+    def _get_hook(self) -> SparkSubmitHook:
+        """Submit locally where there is no connection: the provider would submit to YARN."""
+        hook = super()._get_hook()
+        try:
+            BaseHook.get_connection(self._conn_id)
+        except AirflowNotFoundException:
+            hook._connection["master"] = "local[*]"  # noqa: SLF001  the hook has no argument for it
+        return hook
+
     def execute(self, context: Context) -> None:
         """Run the job and fail for good where a retry could only fail again."""
         try:
@@ -117,6 +128,7 @@ with DAG(
         "retry_delay": timedelta(minutes=5),
         # Of the Spark jobs. GPU settings belong to the cluster's own: with a local master they hang.
         "conf": {"spark.log.level": "WARN"},  # about 10 lines of log instead of 119
+        "driver_memory": os.environ.get("BREAD_SALT_DRIVER_MEMORY", "4g"),  # with a local master it is all there is
         "env_vars": {"PYSPARK_PYTHON": PYTHON},  # else Spark's workers start any python3 of the PATH
     },
     tags=["bread-salt"],

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F  # noqa: N812
 import sql
 from jobs import quality, tables
 from jobs.landing import landing_files
-from jobs.session import spark_session
+from jobs.session import check_java, spark_session
 from jobs.settings import BandSettings
 from model.cli import InputError, run
 
@@ -154,9 +154,11 @@ def check_bands(receipt_ages: DataFrame, bands: tuple[str, ...]) -> None:
 
 def main(settings: Settings) -> None:
     """Check, read, screen, count, measure, write."""
+    check_java()
     names = ("receipt_lines", "products", "receipts")
     files = {name: landing_files(settings.landing, name, settings.business_date) for name in names}
     tables.check_warehouse(settings.warehouse)
+    tables.require_run(settings.warehouse, "match_receipts", settings.business_date)
     spark = spark_session("build_affinity")
     frames = {name: tables.read_landing(spark, files[name], name) for name in names}
     date, warehouse = settings.business_date, settings.warehouse
@@ -184,6 +186,7 @@ def main(settings: Settings) -> None:
     replace(of_products.withColumnRenamed("item", "product_id"), name="analytics/age_product_affinity")
     of_categories = affinity.where("level IN ('category', 'department')")
     replace(of_categories, name="analytics/age_category_affinity")
+    spark.catalog.clearCache()
     print(f"build_affinity: {date}, {aged.count()} receipts with an age, {measures}")
 
 

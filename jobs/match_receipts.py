@@ -11,6 +11,7 @@ receipt that has a usable photo, and quarantine.
 - A receipt without a photo is not bad: it is counted as unmatched.
 """
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from jobs import quality, tables
 from jobs.landing import landing_files
-from jobs.session import spark_session
+from jobs.session import check_java, spark_session
 from jobs.settings import AgeBand, BandSettings, age_bands
 from model.cli import InputError, run
 
@@ -43,9 +44,10 @@ class Settings(BandSettings):
             raise InputError(f"grace_seconds is {self.grace_seconds}; it must be between 0 and 300")
 
 
-def screen_receipts(receipts: DataFrame) -> DataFrame:
+def screen_receipts(receipts: DataFrame, business_date: dt.date) -> DataFrame:
     """Mark the receipts that can't be used."""
-    seconds_open = F.unix_micros("closed_at") - F.unix_micros("opened_at")
+    # try_: the rules are looked at in turn, but a plan may compute them all, and a time may be anything.
+    micros_open = F.try_subtract(F.unix_micros("closed_at"), F.unix_micros("opened_at"))
     times = F.format_string(
         "opened %s, closed %s", *(F.col(name).cast("string") for name in ("opened_at", "closed_at"))
     )
@@ -54,8 +56,9 @@ def screen_receipts(receipts: DataFrame) -> DataFrame:
         "receipts",
         [
             quality.missing_value("receipt_id", "store_id", "till_id", "till_type", "opened_at", "closed_at"),
-            quality.Defect("closes_before_it_opens", seconds_open < 0, times),
-            quality.Defect("open_over_a_day", seconds_open > MAX_RECEIPT_SECONDS * 1_000_000, times),
+            quality.off_date(business_date, "opened_at", "closed_at"),
+            quality.Defect("closes_before_it_opens", micros_open < 0, times),
+            quality.Defect("open_over_a_day", micros_open > MAX_RECEIPT_SECONDS * 1_000_000, times),
         ],
     )
 
@@ -119,12 +122,14 @@ def combine_photos(matched: DataFrame, receipts: DataFrame, bands: Sequence[AgeB
 
 def main(settings: Settings) -> None:
     """Check, read, screen, match, write."""
+    check_java()
     receipt_files = landing_files(settings.landing, "receipts", settings.business_date)
     tables.check_warehouse(settings.warehouse)
+    tables.require_run(settings.warehouse, "score_photos", settings.business_date)
     spark = spark_session("match_receipts")
     ages = tables.read_warehouse(spark, settings.warehouse, "restricted/photo_ages", settings.business_date)
     photos = ages.where(F.col("status") == "scored")
-    screened = screen_receipts(tables.read_landing(spark, receipt_files, "receipts")).persist()
+    screened = screen_receipts(tables.read_landing(spark, receipt_files, "receipts"), settings.business_date).persist()
     receipts = quality.used(screened, "receipts")
     matched = match_photos(photos, receipts, settings.grace_seconds)
     aged = combine_photos(matched, receipts, age_bands(settings.age_bands)).persist()
@@ -140,6 +145,7 @@ def main(settings: Settings) -> None:
     report = {"receipts": counts, "": measures}
     quality.report(spark, settings.warehouse, "match_receipts", settings.business_date, report)
     replace(aged, name="restricted/receipt_ages")
+    spark.catalog.clearCache()
     print(f"match_receipts: {settings.business_date}, {n_matched} of {counts['rows_used']} receipts matched, {counts}")
 
 

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 
 from jobs import build_affinity, match_receipts, score_photos
-from jobs.answer import render
 from jobs.landing import landing_files
 from jobs.query import connect, failed_checks
 from jobs.schemas import LANDING
@@ -27,7 +26,7 @@ def main(settings: Settings) -> None:
         step.main(settings)
     failed = failed_checks(connect(settings.warehouse, restricted=True), settings.business_date)
     for name, offending in failed.items():
-        print(f"{name}: {len(offending.rows)} rows\n{render(offending)}", file=sys.stderr)
+        print(f"{name}: {len(offending.rows)} rows; jobs.query {name} --restricted shows them", file=sys.stderr)
     if failed:
         sys.exit(1)
     print(f"nightly: {settings.business_date}, all checks passed")

@@ -27,9 +27,21 @@ class Defect(NamedTuple):
 
 
 def missing_value(*columns: str) -> Defect:
-    """Return the rule that none of these columns may be null."""
-    absent = [F.when(F.col(name).isNull(), F.lit(name)) for name in columns]
-    return Defect("missing_value", reduce(or_, (F.col(name).isNull() for name in columns)), F.concat_ws(", ", *absent))
+    """Return the rule that none of these columns may be null, or text without a character."""
+    missing = {name: F.col(name).isNull() | (F.col(name).cast("string") == "") for name in columns}
+    names = (F.when(found, F.lit(name)) for name, found in missing.items())
+    return Defect("missing_value", reduce(or_, missing.values()), F.concat_ws(", ", *names))
+
+
+def off_date(business_date: dt.date, *columns: str) -> Defect:
+    """Return the rule that times lie within two days of the business date, wherever on earth its day is.
+
+    A clock that was set back to 1970 is the usual cause; such a time may also be too large to reckon with.
+    """
+    noon = dt.datetime.combine(business_date, dt.time(12), dt.UTC)
+    first, last = F.lit(noon - dt.timedelta(days=2)), F.lit(noon + dt.timedelta(days=2))
+    found = reduce(or_, (~F.col(name).between(first, last) for name in columns))
+    return Defect("time_off_date", found, F.concat_ws(", ", *(F.col(name).cast("string") for name in columns)))
 
 
 def screen(rows: DataFrame, table: str, defects: Sequence[Defect]) -> DataFrame:

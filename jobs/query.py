@@ -30,7 +30,6 @@ from model.cli import InputError, run
 FOLDERS = ("analyst", "checks")
 """Folders of shipped statements in DuckDB's dialect over warehouse tables."""
 
-MAX_OFFENDING_ROWS_SHOWN = 20
 WAREHOUSE_VARIABLE = "BREAD_SALT_WAREHOUSE"
 
 
@@ -45,7 +44,7 @@ class Settings:
     """Root of the Delta tables (path or URI). Default: the environment variable BREAD_SALT_WAREHOUSE."""
 
     param: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
-    """A value for $NAME, once for each. $business_date is by default the newest of analytics.run_quality."""
+    """A value for $NAME, once for each. $business_date is by default the newest of analytics.age_category_affinity."""
 
     format: Literal["table", "csv", "json"] = "table"
     """Of the answer on standard output. Nulls: NULL in a table, nothing in csv, null in json."""
@@ -54,7 +53,7 @@ class Settings:
     """Show the tables of the restricted zone as well."""
 
     expect_empty: FlagCreatePairsOff[bool] = False
-    """Exit with 1 when any statement returns a row, and print those rows only."""
+    """Exit with 1 when any statement returns a row. Only counts are printed: logs have more readers than tables."""
 
 
 def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConnection:
@@ -138,14 +137,14 @@ def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def newest_business_date(connection: duckdb.DuckDBPyConnection) -> dt.date:
-    """Return the newest date for which a job has reported.
+    """Return the newest date of the table that a night writes last.
 
     Raises:
-        InputError: analytics.run_quality has no rows.
+        InputError: analytics.age_category_affinity has no rows.
     """
-    (date,) = execute(connection, "SELECT max(business_date) FROM analytics.run_quality", {}).rows[0]
+    (date,) = execute(connection, "SELECT max(business_date) FROM analytics.age_category_affinity", {}).rows[0]
     if date is None:
-        raise InputError("analytics.run_quality is empty, so --param business_date=YYYY-MM-DD is required")
+        raise InputError("analytics.age_category_affinity is empty, so --param business_date=YYYY-MM-DD is required")
     return dt.date.fromisoformat(str(date))
 
 
@@ -164,7 +163,7 @@ def answer_each(
         raise InputError(f"{', '.join(named)} takes {dollars(wanted)}; found {dollars(given)}")
     if defaulted:
         newest = newest_business_date(connection)
-        print(f"business_date={newest} (not given: the newest of analytics.run_quality)", file=sys.stderr)
+        print(f"business_date={newest} (not given: the newest of analytics.age_category_affinity)", file=sys.stderr)
         given = {**given, "business_date": newest}
     answers = {}
     for name, text in named.items():
@@ -189,15 +188,14 @@ def _is_restricted(table: str) -> bool:
 
 
 def main(settings: Settings) -> None:
-    """Print the answer to each statement, or with `expect_empty` those that should not be there."""
+    """Print the answer to each statement, or with `expect_empty` how many rows should not be there."""
     named, given = statements(settings.statement), parse_parameters(settings.param)
     answers = answer_each(connect(settings.warehouse, restricted=settings.restricted), named, given)
     for name, answer in answers.items():
         if settings.expect_empty or len(answers) > 1:
             print(f"{name}: {len(answer.rows)} rows", file=sys.stderr)
-        shown = answer.rows[:MAX_OFFENDING_ROWS_SHOWN] if settings.expect_empty else answer.rows
-        if shown or not settings.expect_empty:
-            print(render(dataclasses.replace(answer, rows=shown), settings.format))
+        if not settings.expect_empty:
+            print(render(answer, settings.format))
     if settings.expect_empty and any(answer.rows for answer in answers.values()):
         sys.exit(1)
 

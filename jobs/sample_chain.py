@@ -152,8 +152,7 @@ def write_chain(settings: Settings) -> None:
     truth, products = settings.out / "truth", settings.out / "landing" / "products"
     truth.mkdir(parents=True)
     products.mkdir(parents=True)
-    flags = {name: value for name, value in asdict(settings).items() if name != "out"}
-    _write_json(settings.out / MARKER, flags)
+    _write_json(settings.out / MARKER, {"complete": False})
     pq.write_table(sample_assortment.assortment(settings.seed).products, products / "part-00000.parquet")
     pacsv.write_csv(sample_assortment.category_affinity(), truth / "category_affinity.csv", _CSV)
     named: sample_blemishes.Named = {}
@@ -163,6 +162,18 @@ def write_chain(settings: Settings) -> None:
     _write_json(truth / "blemishes.json", named)
     if settings.labelled:
         write_labelled(settings)
+    _write_json(settings.out / MARKER, _flags(settings) | {"complete": True})
+
+
+def is_complete(settings: Settings) -> bool:
+    """Tell whether `out` holds the chain that these flags give, written to its end."""
+    marker = settings.out / MARKER
+    wanted = json.loads(json.dumps(_flags(settings) | {"complete": True}, default=str))
+    return marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == wanted
+
+
+def _flags(settings: Settings) -> dict[str, object]:
+    return {name: value for name, value in asdict(settings).items() if name != "out"}
 
 
 def _write_json(path: Path, content: object) -> None:

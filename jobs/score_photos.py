@@ -10,6 +10,7 @@ one row a photo, and quarantine.
 - A photo that can't be decoded is a row with status `unreadable`, and in quarantine.
 """
 
+import datetime as dt
 import errno
 import os
 import time
@@ -30,7 +31,7 @@ from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
 from jobs import quality, tables
 from jobs.landing import landing_files, open_filesystem
-from jobs.session import spark_session
+from jobs.session import check_java, spark_session
 from jobs.settings import DateSettings
 from model import predict
 from model.cli import run
@@ -38,6 +39,8 @@ from model.predict import MAX_PHOTO_BYTES, PhotoScore, UnreadablePhotoError
 
 PHOTOS_PER_TASK = 5_000
 """Bounds what a lost task costs: half a minute of one core, a second of a GPU."""
+
+FAULTS_OF_THE_FILE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM)
 
 SCORE = StructType(
     [
@@ -56,17 +59,18 @@ class Settings(DateSettings):
 
 
 def path_is_safe(path: Column) -> Column:
-    """Tell whether a path stays in the landing zone by its form: relative, no `..`, no scheme, nothing unprintable."""
-    leaves = r"^[/~]|(^|/)\.\.(/|$)|:/|[\\\x00-\x1f]|^\s*$"
-    return ~path.rlike(leaves) & (F.length(path) <= 1024)
+    """Tell by its form whether a path stays in the landing zone: relative, no `..`, no empty part, no scheme."""
+    unsafe = r"^~|^/|(^|/)\.{0,2}(/|$)|:/|[\\\x00-\x1f]|^\s*$"
+    return F.is_valid_utf8(path) & ~path.rlike(unsafe) & (F.length(path) <= 1024)
 
 
-def screen_events(events: DataFrame, stores: DataFrame) -> DataFrame:
+def screen_events(events: DataFrame, stores: DataFrame, business_date: dt.date) -> DataFrame:
     """Mark the photo events that can't be used.
 
     Args:
         events: landing table `photo_events`.
         stores: `store_id` of every store that has a receipt on the date.
+        business_date: the date.
     """
     known = stores.select("store_id", F.lit(True).alias("store_known")).dropDuplicates()
     detail = F.format_string("store %s has no receipt on the date", F.col("store_id"))
@@ -76,6 +80,7 @@ def screen_events(events: DataFrame, stores: DataFrame) -> DataFrame:
         [
             quality.missing_value("photo_id", "store_id", "till_id", "path"),
             quality.Defect("no_capture_time", F.col("captured_at").isNull(), F.lit("captured_at is null")),
+            quality.off_date(business_date, "captured_at"),
             quality.Defect(
                 "path_outside_landing",
                 ~path_is_safe(F.col("path")),
@@ -89,8 +94,8 @@ def screen_events(events: DataFrame, stores: DataFrame) -> DataFrame:
 def photo_reader(landing: str) -> Callable[[str], bytes]:
     """Return a function that reads a photo of the landing zone by its relative path.
 
-    A file that is missing, no file, too large or a link out of the landing zone raises UnreadablePhotoError.
-    A store that can't be reached raises OSError: Spark tries again, instead of a night of "missing" photos.
+    A file that is missing, no file, locked, too large or a link out of the landing zone raises UnreadablePhotoError.
+    A store that can't be reached raises OSError, which fails the task: not a night of "missing" photos.
     """
     filesystem, root, _ = open_filesystem(landing)
     local_root = os.path.realpath(root) if isinstance(filesystem, fs.LocalFileSystem) else None
@@ -108,23 +113,23 @@ def photo_reader(landing: str) -> Callable[[str], bytes]:
         except FileNotFoundError:
             raise UnreadablePhotoError("file_missing", "no such file") from None
         except OSError as error:
-            if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
-                raise UnreadablePhotoError("file_missing", os.strerror(error.errno)) from None
+            if error.errno in FAULTS_OF_THE_FILE:
+                raise UnreadablePhotoError("file_unreadable", os.strerror(error.errno)) from None
             if filesystem.get_file_info(f"{root}/{path}").type == fs.FileType.Directory:
-                raise UnreadablePhotoError("file_missing", "a folder, not a file") from None
+                raise UnreadablePhotoError("file_unreadable", "a folder, not a file") from None
             raise
 
     return read
 
 
-def age_scorer(landing: str, model: Path) -> Callable[[Column], Column]:
+def age_scorer(landing: str, model: Path, version: str) -> Callable[[Column], Column]:
     """Build the pandas UDF that turns paths into scores. Photos stay in the worker: only paths and scores travel."""
 
     @pandas_udf(SCORE)  # type: ignore[call-overload, untyped-decorator]
     def score(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
         context = TaskContext.get()
         gpu = context.resources().get("gpu") if context else None
-        predictor = predict.shared(model, f"cuda:{gpu.addresses[0]}" if gpu else None)
+        predictor = predict.shared(model, version, f"cuda:{gpu.addresses[0]}" if gpu else None)
         on_cpu = predictor.device.type == "cpu"
         n_threads = 2 if on_cpu else min(32, os.cpu_count() or 1)
         scores = predict.score_photos(
@@ -164,6 +169,7 @@ def score_events(
 
 def main(settings: Settings) -> None:
     """Check, read, screen, score, write."""
+    check_java()
     event_files = landing_files(settings.landing, "photo_events", settings.business_date)
     receipt_files = landing_files(settings.landing, "receipts", settings.business_date)
     version = predict.version(settings.model)
@@ -171,12 +177,15 @@ def main(settings: Settings) -> None:
     print(f"score_photos: model {version} on {predict.prepare(settings.model)}", flush=True)
     spark = spark_session("score_photos")
     stores = tables.read_landing(spark, receipt_files, "receipts").select("store_id")
-    screened = screen_events(tables.read_landing(spark, event_files, "photo_events"), stores).persist()
+    screened = screen_events(
+        tables.read_landing(spark, event_files, "photo_events"), stores, settings.business_date
+    ).persist()
     counts = quality.count(screened)
     n_tasks = max(spark.sparkContext.defaultParallelism, ceil(counts["rows_used"] / PHOTOS_PER_TASK))
     known = tables.read_warehouse(spark, settings.warehouse, "restricted/photo_ages", settings.business_date)
     events = quality.used(screened, "photo_events")
-    scorer = age_scorer(settings.landing, settings.model.resolve())
+    landing = settings.landing if "://" in settings.landing else str(Path(settings.landing).resolve())
+    scorer = age_scorer(landing, settings.model.resolve(), version)
     scored = score_events(events, known, scorer, version, n_tasks).persist()
     unreadable = scored.where(F.col("status") == "unreadable")
     began = time.monotonic()
@@ -194,10 +203,11 @@ def main(settings: Settings) -> None:
     )
     replace = partial(tables.replace, warehouse=settings.warehouse, business_date=settings.business_date)
     replace(rejected, name="restricted/quarantine", source_table="photo_events")
-    measures = {"photos_scored": n_new, "photos_reused": n_scored + n_unreadable - n_new, "mean_age_years": mean_age}
-    report = {"photo_events": counts, "": {**measures, "model_version": version}}
+    # How many photos were new is printed, not kept: a second run must leave the same rows.
+    report = {"photo_events": counts, "": {"mean_age_years": mean_age, "model_version": version}}
     quality.report(spark, settings.warehouse, "score_photos", settings.business_date, report)
     replace(scored, name="restricted/photo_ages")
+    spark.catalog.clearCache()
     print(
         f"score_photos: {settings.business_date}, {n_new} scored in {seconds:.0f} s, {n_scored} have an age, {counts}"
     )

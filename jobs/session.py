@@ -34,7 +34,7 @@ def spark_session(app_name: str, **settings: str) -> SparkSession:
         return running
     check_java()
     builder = SparkSession.builder.appName(app_name)
-    submitted = "SPARK_ENV_LOADED" in os.environ
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if not submitted:
         builder = builder.master("local[*]").config("spark.driver.memory", "4g").config("spark.log.level", "WARN")
     for name, value in settings.items():
@@ -47,7 +47,7 @@ def spark_session(app_name: str, **settings: str) -> SparkSession:
         .getOrCreate()
     )
     context = spark.sparkContext
-    if not context.getConf().contains("spark.sql.shuffle.partitions"):
+    if (context.master or "").startswith("local") and not context.getConf().contains("spark.sql.shuffle.partitions"):
         # By the cores there are: Spark's 200 cost two cores a second a shuffle when a date is small.
         spark.conf.set("spark.sql.shuffle.partitions", max(8, 4 * context.defaultParallelism))
     threading.Thread(target=_report_progress, args=(spark, app_name), daemon=True).start()

@@ -8,7 +8,7 @@ import datetime as dt
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow.dataset as ds
@@ -47,6 +47,18 @@ def check_warehouse(warehouse: str) -> None:
         filesystem.delete_file(probe)
     except OSError as error:
         raise InputError(f"warehouse {warehouse} can't be written to: {error}") from None
+
+
+def require_run(warehouse: str, job: str, business_date: dt.date) -> None:
+    """Make sure that the job before this one has written the date, or a good date is replaced by nothing.
+
+    Raises:
+        InputError: `analytics/run_quality` has no word of it.
+    """
+    uri = _delta_uri(warehouse, "analytics/run_quality")
+    said = f"business_date = '{business_date}' AND job = '{job}'"
+    if not (DeltaTable.is_deltatable(uri) and DeltaTable(uri).file_uris(file_pruning_predicate=said)):
+        raise InputError(f"{job} has not run for {business_date} in the warehouse {warehouse}; run it first")
 
 
 def read_warehouse(
@@ -132,10 +144,13 @@ def _staging(warehouse: str, name: str) -> Iterator[tuple[fs.FileSystem, str, st
     folder = f"{root}/restricted/_staging"
     selector = fs.FileSelector(folder, allow_not_found=True)
     for leftover in filesystem.get_file_info(selector):
-        if leftover.mtime_ns and time.time() - leftover.mtime_ns / 1e9 > STAGING_MAX_AGE_SECONDS:
-            filesystem.delete_dir(leftover.path)
+        # The name says when, because a folder of an object store has no time of its own.
+        began = leftover.base_name.split("-")[-2]
+        if time.time() - int(began) > STAGING_MAX_AGE_SECONDS:
+            with suppress(FileNotFoundError):  # another job is clearing up too
+                filesystem.delete_dir(leftover.path)
     filesystem.create_dir(folder, recursive=True)
-    path = f"{folder}/{name.replace('/', '.')}-{uuid.uuid4().hex}"
+    path = f"{folder}/{name.replace('/', '.')}-{time.time():.0f}-{uuid.uuid4().hex}"
     try:
         yield filesystem, path, prefix
     finally:

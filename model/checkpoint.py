@@ -36,8 +36,11 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any]) -> str:
     card = {"network": asdict(network.config), "sha256": {WEIGHTS: _sha256(draft / WEIGHTS)}, **facts}
     (draft / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     if folder.exists():
-        shutil.rmtree(folder)
-    draft.rename(folder)
+        old = folder.rename(draft.with_name(f"{draft.name}-old"))
+        draft.rename(folder)
+        shutil.rmtree(old)
+    else:
+        draft.rename(folder)
     return version(folder)
 
 

@@ -120,9 +120,16 @@ class AgePredictor:
 
 
 @lru_cache(maxsize=1)
-def shared(folder: Path, device: str | None) -> AgePredictor:
-    """Return this process's predictor, loaded once however many tasks it runs."""
-    return AgePredictor(folder, device=device)
+def shared(folder: Path, model_version: str, device: str | None) -> AgePredictor:
+    """Return this process's predictor, loaded once however many tasks it runs.
+
+    Raises:
+        RuntimeError: this machine's folder holds another model than the one that the results will be named after.
+    """
+    predictor = AgePredictor(folder, device=device)
+    if predictor.version != model_version:
+        raise RuntimeError(f"{folder} holds model {predictor.version} on this machine; wanted {model_version}")
+    return predictor
 
 
 def score_photos(

@@ -8,6 +8,7 @@ import math
 import shutil
 import time
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -79,7 +80,7 @@ def pretrained_backbone(source: str) -> tuple[nn.Module, str]:
     if source == "auto":
         try:
             return resnet50(weights=ResNet50_Weights.IMAGENET1K_V2), "ImageNet (torchvision IMAGENET1K_V2)"
-        except OSError as error:
+        except (OSError, RuntimeError, HTTPException) as error:
             print(f"ImageNet weights can't be reached ({error}); beginning with random ones")
             return resnet50(weights=None), "none: random weights, ImageNet weights could not be reached"
     if source == "none":

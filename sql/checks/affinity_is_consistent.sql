@@ -50,8 +50,8 @@ judged AS (
                 ) IS NOT TRUE
                     THEN 'leverage'
             END,
-            -- Null where the band spent nothing; below zero where it brought back more than it bought.
-            CASE WHEN NOT COALESCE(ABS(spend_share) <= 1, TRUE) THEN 'spend_share' END
+            -- Null where the band spent nothing; below zero or above one where returns outweigh purchases.
+            CASE WHEN NOT COALESCE(ISFINITE(spend_share), TRUE) THEN 'spend_share' END
         ) AS violated
     FROM cells
     WHERE suppressed_reason IS NULL

@@ -84,11 +84,19 @@ def make_chain(folder: Path, n_receipts: int) -> None:
         else pa.repeat(pa.scalar(given.get(field.name), field.type), len(known))
         for field in schema
     ]
+    warehouse = folder / "warehouse"
     write_deltalake(
-        str(folder / "warehouse" / "restricted" / "photo_ages"),
-        pa.table(columns, schema=schema),
-        partition_by=["business_date"],
+        warehouse / "restricted" / "photo_ages", pa.table(columns, schema=schema), partition_by=["business_date"]
     )
+    said = {
+        "business_date": DATE,
+        "job": "score_photos",
+        "source_table": "",
+        "measure": "model_version",
+        "text": "truth",
+    }
+    quality = pa.Table.from_pylist([said], schema=WAREHOUSE["analytics/run_quality"].schema)
+    write_deltalake(warehouse / "analytics" / "run_quality", quality, partition_by=["business_date", "job"])
 
 
 def status_kib(pid: int) -> dict[str, int]:

@@ -50,3 +50,10 @@ def test_each_spark_task_submits_a_program_that_exists(load_dags):
         for task in dag.tasks:
             if hasattr(task, "application"):
                 assert Path(task.application).is_file(), task.application
+
+
+def test_without_a_connection_the_jobs_run_locally_and_not_on_yarn(load_dags, monkeypatch):
+    monkeypatch.delenv("AIRFLOW_CONN_SPARK_DEFAULT")
+    task = load_dags().dags["nightly_purchase_analytics"].get_task("score_photos")
+    command = task._get_hook()._build_spark_submit_command(task.application)
+    assert command[command.index("--master") + 1] == "local[*]"

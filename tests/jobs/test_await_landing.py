@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from jobs.await_landing import Settings, main, missing_folders, open_landing
+from jobs.await_landing import Settings, main, missing_folders
 from model.cli import InputError
 
 DAY = date(2026, 11, 15)
@@ -30,7 +30,7 @@ def landing(tmp_path):
 
 
 def missing(landing_root):
-    return missing_folders(*open_landing(str(landing_root)), DAY)
+    return missing_folders(str(landing_root), DAY)
 
 
 def test_nothing_is_missing_when_each_table_has_a_file_for_the_date(landing):
@@ -79,8 +79,8 @@ def test_a_store_that_does_not_answer_means_look_again(monkeypatch, capsys):
 @pytest.mark.parametrize("wrong", ["nowhere", "ftp://chain/landing", "file://landing"])
 def test_a_landing_zone_that_cannot_be_is_an_error_that_names_it(tmp_path, monkeypatch, wrong):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=f"--landing {wrong}"):
-        open_landing(wrong)
+    with pytest.raises(InputError, match=wrong):
+        missing_folders(wrong, DAY)
 
 
 @pytest.mark.parametrize(("files", "exit_code"), [(COMPLETE, 0), (COMPLETE[1:], 75)])

@@ -92,10 +92,17 @@ def test_an_age_is_rounded_to_completed_years_and_falls_in_one_band(spark, age_y
         ({"closed_at": NINE}, None),
         ({"closed_at": at(-1)}, "closes_before_it_opens"),
         ({"closed_at": at(86_401)}, "open_over_a_day"),
+        ({"opened_at": dt.datetime(1970, 1, 1, tzinfo=dt.UTC)}, "time_off_date"),
         ({"closed_at": None}, "missing_value"),
         ({"store_id": None}, "missing_value"),
         ({"cashier_id": None, "id_checked": None}, None),
     ],
 )
 def test_a_receipt_that_cannot_be_used_has_a_reason(rows, columns, reason):
-    assert [row.reason for row in screen_receipts(rows("receipts", columns)).collect()] == [reason]
+    assert [row.reason for row in screen_receipts(rows("receipts", columns), NINE.date()).collect()] == [reason]
+
+
+def test_a_time_beyond_reckoning_does_not_stop_the_night(rows):
+    ends_of_time = {"opened_at": F.timestamp_micros(F.lit(-(2**63))), "closed_at": F.timestamp_micros(F.lit(2**63 - 1))}
+    screened = screen_receipts(rows("receipts", {}).withColumns(ends_of_time), NINE.date())
+    assert [row.reason for row in screened.select("reason").collect()] == ["time_off_date"]

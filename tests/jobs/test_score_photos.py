@@ -1,12 +1,14 @@
-import os
+import datetime as dt
 
 import pytest
 from pyspark.sql import functions as F  # noqa: N812
 
 from jobs.score_photos import age_scorer, path_is_safe, photo_reader, score_events, screen_events
-from model.predict import MAX_PHOTO_BYTES, UnreadablePhotoError
+from model.predict import MAX_PHOTO_BYTES, UnreadablePhotoError, shared, version
 
-SAFE = ["photos/a.jpg", "a.jpg", "photos/..a/b..jpg", "photos/a b%20ü.jpg", "./a.jpg"]
+DATE = dt.date(2026, 11, 9)
+
+SAFE = ["photos/a.jpg", "a.jpg", "photos/..a/b..jpg", "photos/a b%20ü.jpg"]
 UNSAFE = [
     "../a.jpg",
     "photos/../../a.jpg",
@@ -21,6 +23,9 @@ UNSAFE = [
     "a\n.jpg",
     "",
     "  ",
+    "photos//a.jpg",
+    "photos/a.jpg/",
+    "./a.jpg",
     "a" * 1025,
 ]
 
@@ -39,14 +44,16 @@ def test_only_paths_below_the_landing_zone_are_safe(spark, paths, safe):
         ({"photo_id": None}, "missing_value"),
         ({"till_id": None}, "missing_value"),
         ({"path": None}, "missing_value"),
+        ({"till_id": ""}, "missing_value"),
         ({"captured_at": None}, "no_capture_time"),
+        ({"captured_at": dt.datetime(1970, 1, 1, tzinfo=dt.UTC)}, "time_off_date"),
         ({"path": "../p1.jpg"}, "path_outside_landing"),
         ({"store_id": "s9"}, "unknown_store"),
     ],
 )
 def test_an_event_that_cannot_be_used_has_a_reason(rows, event, reason):
     stores = rows("receipts", {}, {"receipt_id": "r2"}).select("store_id")
-    assert [row.reason for row in screen_events(rows("photo_events", event), stores).collect()] == [reason]
+    assert [row.reason for row in screen_events(rows("photo_events", event), stores, DATE).collect()] == [reason]
 
 
 def reason_of(read, path):
@@ -68,18 +75,33 @@ def test_what_cannot_be_read_has_a_reason_and_what_is_outside_is_not_opened(tmp_
     assert read("good.jpg") == b"content"
     assert reason_of(read, "link.jpg") == "path_outside_landing"
     assert reason_of(read, "absent.jpg") == "file_missing"
-    assert reason_of(read, "good.jpg/a.jpg") == "file_missing"
-    assert reason_of(read, "folder.jpg") == "file_missing"
-    assert reason_of(read, "n" * 300 + ".jpg") == "file_missing"
+    assert reason_of(read, "good.jpg/a.jpg") == "file_unreadable"
+    assert reason_of(read, "folder.jpg") == "file_unreadable"
+    assert reason_of(read, "n" * 300 + ".jpg") == "file_unreadable"
     assert reason_of(read, "huge.jpg") == "file_too_large"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything; runs as any other user")
-def test_a_store_that_refuses_is_an_error_and_not_a_missing_photo(tmp_path):
-    (tmp_path / "locked.jpg").write_bytes(b"content")
-    (tmp_path / "locked.jpg").chmod(0)
-    with pytest.raises(PermissionError):
-        photo_reader(str(tmp_path))("locked.jpg")
+def test_a_store_that_cannot_be_reached_is_an_error_and_not_a_missing_photo(tmp_path, monkeypatch):
+    def unreachable(*_):
+        raise OSError(5, "Input/output error")
+
+    read = photo_reader(str(tmp_path))
+    (tmp_path / "a.jpg").write_bytes(b"content")
+    assert read("a.jpg") == b"content"
+    monkeypatch.setattr("jobs.score_photos.os.path.realpath", unreachable)
+    with pytest.raises(OSError, match="Input/output error"):
+        read("a.jpg")
+
+
+def test_a_path_that_is_no_text_is_not_safe(spark):
+    frame = spark.sql("SELECT CAST(X'70E92E6A7067' AS STRING) AS path")
+    assert frame.select(path_is_safe(F.col("path"))).collect() == [(False,)]
+
+
+def test_a_machine_that_holds_another_model_refuses(model_folder):
+    assert shared(model_folder, version(model_folder), "cpu").version == version(model_folder)
+    with pytest.raises(RuntimeError, match=f"holds model {version(model_folder)} on this machine; wanted v9"):
+        shared(model_folder, "v9", "cpu")
 
 
 def test_only_photos_that_this_model_has_not_scored_are_scored(rows, chain, model_folder):
@@ -94,7 +116,7 @@ def test_only_photos_that_this_model_has_not_scored_are_scored(rows, chain, mode
         {"photo_id": "other", "age_years": 66.0, "model_version": "v1"},
         {"photo_id": "gone", "age_years": 55.0, "model_version": "v2"},
     )
-    scorer = age_scorer(str(chain / "landing"), model_folder)
+    scorer = age_scorer(str(chain / "landing"), model_folder, version(model_folder))
     scored = {row.photo_id: row for row in score_events(events, known, scorer, "v2", 1).collect()}
     assert {name for name, row in scored.items() if row.is_new} == {"retry", "other", "new"}
     assert scored["old"].age_years == 77.0

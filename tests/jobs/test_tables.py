@@ -1,5 +1,4 @@
 import datetime as dt
-import os
 import threading
 import time
 
@@ -61,9 +60,10 @@ def test_of_two_writers_of_one_date_one_is_refused_and_the_other_is_whole(spark,
     both_read = threading.Barrier(2)
     write = tables.write_deltalake
 
-    def write_together(*args, **kwargs):
+    def write_together(uri, *args, **kwargs):
+        table = DeltaTable(uri)  # the version that both writers set out from
         both_read.wait(timeout=60)
-        return write(*args, **kwargs)
+        return write(table, *args, **{**kwargs, "partition_by": None})
 
     tables.replace(rows(NAME, {"item": "before"}), str(tmp_path), NAME, DATE)
     monkeypatch.setattr(tables, "write_deltalake", write_together)
@@ -84,18 +84,17 @@ def test_of_two_writers_of_one_date_one_is_refused_and_the_other_is_whole(spark,
     left = items(spark, tmp_path, DATE)
     winners = {item[0] for _, item in left}
     assert len(left) == 1000
-    assert len(winners) == 1
-    # Both may succeed one after the other; a refused one has left nothing.
-    assert set(refused).isdisjoint(winners)
-    assert all("another writer replaced it meanwhile" in text for text in refused.values())
+    assert len(winners) == len(refused) == 1
+    assert winners | set(refused) == {"x", "y"}
+    assert "another writer replaced it meanwhile" in "".join(refused.values())
 
 
 def test_what_a_killed_job_left_is_removed_a_day_later(rows, tmp_path):
-    old, new = (tmp_path / "restricted" / "_staging" / name for name in ("old", "new"))
+    now = int(time.time())
+    began = (now - 2 * tables.STAGING_MAX_AGE_SECONDS, now)
+    old, new = (tmp_path / "restricted" / "_staging" / f"restricted.photo_ages-{when}-0a1b" for when in began)
     for folder in (old, new):
         folder.mkdir(parents=True)
-    two_days_ago = time.time() - 2 * tables.STAGING_MAX_AGE_SECONDS
-    os.utime(old, (two_days_ago, two_days_ago))
     tables.replace(rows(NAME, {}), str(tmp_path), NAME, DATE)
     assert list((tmp_path / "restricted" / "_staging").iterdir()) == [new]
 
@@ -106,3 +105,14 @@ def test_a_warehouse_that_cannot_be_written_to_is_refused_and_a_good_one_left_as
         tables.check_warehouse(str(tmp_path / "file" / "warehouse"))
     tables.check_warehouse(str(tmp_path / "new"))
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_job_wants_the_one_before_it_to_have_run(rows, tmp_path):
+    with pytest.raises(InputError, match="score_photos has not run for 2026-11-09"):
+        tables.require_run(str(tmp_path), "score_photos", DATE)
+    quality = rows("analytics/run_quality", {"measure": "rows_in"})
+    tables.replace(quality, str(tmp_path), "analytics/run_quality", DATE, job="score_photos")
+    tables.require_run(str(tmp_path), "score_photos", DATE)
+    for job, date in (("match_receipts", DATE), ("score_photos", NEXT)):
+        with pytest.raises(InputError, match=f"{job} has not run for {date}"):
+            tables.require_run(str(tmp_path), job, date)
