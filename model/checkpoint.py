@@ -33,6 +33,7 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any]) -> str:
     draft.chmod(0o755)
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, draft / WEIGHTS)
+    (draft / WEIGHTS).chmod(0o644)  # safetensors lets the owner alone read, and executors run as others
     card = {"network": asdict(network.config), "sha256": {WEIGHTS: _sha256(draft / WEIGHTS)}, **facts}
     (draft / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     if folder.exists():
