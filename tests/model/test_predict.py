@@ -163,7 +163,8 @@ def test_leaving_a_stream_leaves_no_threads(released, files):
 
 def test_a_process_loads_a_model_once(released):
     predict.shared.cache_clear()
-    assert predict.shared(released, "cpu") is predict.shared(released, "cpu")
+    version = predict.version(released)
+    assert predict.shared(released, version, "cpu") is predict.shared(released, version, "cpu")
     predict.shared.cache_clear()
 
 
