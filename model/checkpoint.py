@@ -1,4 +1,4 @@
-"""A model folder: `weights.safetensors` and `model.json`, from which the network can be rebuilt anywhere.
+"""A model folder: weights, `model.json` from which the network can be rebuilt anywhere, and what belongs to them.
 
 `model.json` holds the hash of every other file, so its own hash names the whole folder: the model version.
 """
@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ WEIGHTS = "weights.safetensors"
 CARD = "model.json"
 
 
-def save(folder: Path, network: AgeNetwork, facts: dict[str, Any]) -> str:
+def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mapping[str, str] | None = None) -> str:
     """Write a model folder in one step and return its version.
 
     Args:
         folder: created or replaced; never visible half-written.
         network: weights are stored in float32, on the CPU.
         facts: what a reader of `model.json` should know: training settings, data fingerprint, metrics.
+        files: text of the folder's other files, by name.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -34,7 +36,10 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any]) -> str:
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, draft / WEIGHTS)
     (draft / WEIGHTS).chmod(0o644)  # safetensors lets the owner alone read, and executors run as others
-    card = {"network": asdict(network.config), "sha256": {WEIGHTS: _sha256(draft / WEIGHTS)}, **facts}
+    for name, text in (files or {}).items():
+        (draft / name).write_text(text, encoding="utf-8")
+    hashes = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
+    card = {"network": asdict(network.config), "sha256": hashes, **facts}
     (draft / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     if folder.exists():
         old = folder.rename(draft.with_name(f"{draft.name}-old"))

@@ -5,13 +5,19 @@ bins, age is continuous with bin `a` spread evenly over [a - 0.5, a + 0.5), so t
 on 30 decodes to 30.0, and rounding a decoded age gives back completed years.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal, get_args
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import ResNet, resnet50
+from torchvision.models import ResNet, ResNet50_Weights, resnet50
 
 from model.cli import InputError
 
@@ -54,6 +60,21 @@ class AgeNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
 
+    def begin_at(self, ages: npt.NDArray[np.int64]) -> None:
+        """Let an untrained head answer what is known without a photo, so that no epoch is spent on learning it.
+
+        Args:
+            ages: (N,) labels of the training part.
+        """
+        bias = self.backbone.fc.bias
+        if self.config.head == "scalar":
+            nn.init.constant_(bias, float(np.median(ages)))
+            return
+        counts = torch.bincount(torch.from_numpy(ages), minlength=N_AGES).float()
+        near = torch.exp(-0.5 * ((torch.arange(N_AGES) - torch.arange(N_AGES)[:, None]) / 3) ** 2)  # (101, 101)
+        with torch.no_grad():
+            bias.copy_((near @ counts + 1).log())
+
     def forward(self, photos: Tensor) -> Tensor:
         """Return logits over ages, float32 (B, 101), or years (B, 1) with the scalar head.
 
@@ -81,31 +102,35 @@ INTERVAL = (0.1, 0.9)
 """Quantiles that bound `age_low` to `age_high`: an 80 % interval."""
 
 
-def decode(output: Tensor) -> AgeEstimate:
+def decode(output: Tensor, calibrate: Callable[[Tensor], Tensor] | None = None) -> AgeEstimate:
     """Turn what the network returns into ages: the median, an 80 % interval and two probabilities.
 
     The median, because it minimises the expected absolute error of a distribution.
 
     Args:
         output: (B, 101) logits, or (B, 1) years.
+        calibrate: maps the network's probabilities (B, 101) to those that held.
     """
     if output.shape[1] == 1:
         years = output[:, 0].clamp(0, N_AGES - 1)
         unknown = torch.full_like(years, torch.nan)
         return AgeEstimate(age_years=years, age_low=unknown, age_high=unknown, p_under_18=unknown, p_under_25=unknown)
     mass = functional.softmax(output.float(), dim=1)  # (B, 101)
+    if calibrate is not None:
+        mass = calibrate(mass)
     cumulative = mass.cumsum(dim=1)
     return AgeEstimate(
-        age_years=_quantile(mass, cumulative, 0.5),
-        age_low=_quantile(mass, cumulative, INTERVAL[0]),
-        age_high=_quantile(mass, cumulative, INTERVAL[1]),
+        age_years=quantile(mass, 0.5),
+        age_low=quantile(mass, INTERVAL[0]),
+        age_high=quantile(mass, INTERVAL[1]),
         p_under_18=cumulative[:, 17].clamp(max=1),
         p_under_25=cumulative[:, 24].clamp(max=1),
     )
 
 
-def _quantile(mass: Tensor, cumulative: Tensor, level: float) -> Tensor:
-    """Age (B,) at which the cumulative distribution reaches `level`, linear within a bin."""
+def quantile(mass: Tensor, level: float) -> Tensor:
+    """Age (B,) at which the cumulative distribution of `mass` (B, 101) reaches `level`, linear within a bin."""
+    cumulative = mass.cumsum(dim=1)
     bin_index = (cumulative < level).sum(dim=1, keepdim=True).clamp(max=N_AGES - 1)  # (B, 1)
     inside = mass.gather(1, bin_index)
     below = cumulative.gather(1, bin_index) - inside
@@ -116,9 +141,8 @@ def _quantile(mass: Tensor, cumulative: Tensor, level: float) -> Tensor:
 def loss(output: Tensor, ages: Tensor, *, label_sigma_years: float) -> Tensor:
     """Training loss, averaged over the batch.
 
-    For the distribution: cross-entropy against the label blurred with a normal kernel plus the absolute error
-    of the expected age (DLDL-v2, Gao et al., IJCAI 2018: neighbouring ages share evidence, and the second term
-    aligns training with the error that is reported). For the scalar head: absolute error.
+    For the distribution: cross-entropy against the label blurred with a normal kernel, so that neighbouring ages
+    share evidence (label distribution learning, Gao et al., IEEE TIP 2017). For the scalar head: absolute error.
 
     Args:
         output: (B, 101) logits or (B, 1) years.
@@ -129,5 +153,35 @@ def loss(output: Tensor, ages: Tensor, *, label_sigma_years: float) -> Tensor:
         return functional.l1_loss(output[:, 0], ages.float())
     bins = torch.arange(N_AGES, device=output.device)
     blurred = torch.softmax(-((bins - ages[:, None]) ** 2) / (2 * label_sigma_years**2), dim=1)  # (B, 101)
-    expected = (functional.softmax(output, dim=1) * bins).sum(dim=1)
-    return functional.cross_entropy(output, blurred) + functional.l1_loss(expected, ages.float())
+    return functional.cross_entropy(output, blurred)
+
+
+def pretrained_backbone(source: str) -> tuple[ResNet, str]:
+    """Return a ResNet-50 and a word on where its weights are from, for `model.json`.
+
+    Raises:
+        InputError: `source` is a path at which there are no ResNet-50 weights.
+    """
+    if source == "auto":
+        try:
+            return resnet50(weights=ResNet50_Weights.IMAGENET1K_V2), "ImageNet (torchvision IMAGENET1K_V2)"
+        except (OSError, RuntimeError, HTTPException) as error:
+            print(f"ImageNet weights can't be reached ({error}); beginning with random ones")
+            return _random_backbone(), "none: random weights, ImageNet weights could not be reached"
+    if source == "none":
+        return _random_backbone(), "none: random weights"
+    try:
+        state = torch.load(source, map_location="cpu", weights_only=True)
+        backbone = resnet50(weights=None)
+        backbone.load_state_dict(state)
+    except (OSError, EOFError, UnpicklingError, RuntimeError, AttributeError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"pretrained is {source!r}; it must be auto, none or a file with ResNet-50 weights: {reason}"
+        ) from None
+    return backbone, f"file {Path(source).name}"
+
+
+def _random_backbone() -> ResNet:
+    # Each block begins as the identity: depth does not stand in the way of the first epochs (Goyal et al. 2017).
+    return resnet50(weights=None, zero_init_residual=True)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.optimization import fuse
 
-from model import checkpoint
+from model import calibration, checkpoint
 from model.data import MAX_PHOTO_BYTES, Pixels, UnreadablePhotoError, decode_photo
 from model.network import AgeNetwork, decode
 
@@ -66,6 +66,7 @@ class AgePredictor:
     Attributes:
         version: model version, as `checkpoint.version`.
         image_size: side of the pixels it takes.
+        calibration: of the folder; None where it has none.
         batch_size: the largest batch it is given; on CUDA every batch is padded to it, as each new shape would
             be compiled anew.
     """
@@ -83,6 +84,8 @@ class AgePredictor:
         network = checkpoint.load(folder)
         self.image_size = network.config.image_size
         self.batch_size = batch_size or (256 if self.device.type == "cuda" else 32)
+        stored = folder / calibration.FILE
+        self.calibration = calibration.load(stored.read_text(encoding="utf-8")) if stored.is_file() else None
         package = _package_path(folder, self.version)
         self._forward: Callable[[Tensor], Tensor]
         if self.device.type == "cuda":
@@ -97,10 +100,8 @@ class AgePredictor:
         else:
             self._forward = _folded(network, torch.bfloat16)
 
-    def estimate(self, photos: Pixels) -> Tensor:
-        """Return (B, 5) float32 on the device: age_years, age_low, age_high, p_under_18, p_under_25.
-
-        On CUDA the result is not waited for: reading it waits.
+    def output(self, photos: Pixels) -> Tensor:
+        """Return the network's output on the device, float32: (B, 101) logits, or (B, 1) years of a scalar head.
 
         Args:
             photos: uint8 (B, S, S, 3), B at most `batch_size`.
@@ -114,9 +115,20 @@ class AgePredictor:
         if self.device.type == "cuda":
             batch = batch.pin_memory().to(self.device, non_blocking=True)
         with torch.inference_mode():
-            ages = decode(self._forward(batch))
+            return self._forward(batch)[: len(photos)]
+
+    def estimate(self, photos: Pixels) -> Tensor:
+        """Return (B, 5) float32 on the device: age_years, age_low, age_high, p_under_18, p_under_25; calibrated.
+
+        On CUDA the result is not waited for: reading it waits.
+
+        Args:
+            photos: as `output`.
+        """
+        with torch.inference_mode():
+            ages = decode(self.output(photos), self.calibration)
             columns = [ages.age_years, ages.age_low, ages.age_high, ages.p_under_18, ages.p_under_25]
-            return torch.stack(columns, dim=1)[: len(photos)]
+            return torch.stack(columns, dim=1)
 
 
 @lru_cache(maxsize=1)

@@ -1,220 +1,275 @@
-"""Train the age model on a labelled set and write a model folder.
+"""Train the age model on a labelled set and write a model folder that is complete in itself.
 
 Progress is kept after every epoch in `OUT.training/`; the same command started again goes on from there and
 ends with the same weights as an uninterrupted run on the same machine.
 """
 
-import math
 import shutil
 import time
-from dataclasses import asdict, dataclass
-from http.client import HTTPException
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torchvision.models import ResNet50_Weights, resnet50
+from torch import Tensor
 from tqdm import tqdm
 
-from model import checkpoint
+from model import checkpoint, release
+from model.augment import augment
 from model.cli import InputError, run
 from model.data import LabelledPhotos, Pixels, read_labels
-from model.evaluate import measure, predict_ages
-from model.network import AgeNetwork, Head, NetworkConfig, loss
+from model.evaluate import network_output
+from model.network import AgeNetwork, Head, NetworkConfig, decode, loss, pretrained_backbone
+from model.predict import AgePredictor
+from model.recipe import PRESETS, Preset, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Flags of `python -m model.train`."""
+    """Flags of `python -m model.train`. What is not given is the preset's."""
 
     data: Path
     """Labelled set: a folder with labels.csv (file_name,real_age) and final_files/."""
     out: Path
     """Model folder to write."""
-    head: Head = "distribution"
-    """What the network returns: a distribution over ages 0-100, or one number of years."""
+    preset: Preset = "quick"
+    """quick: about an hour on 2 cores. full: for a GPU. original: the first study's network, the baseline."""
     pretrained: str = "auto"
     """Backbone to begin with: auto (ImageNet through torchvision where it can be reached, else random), none, or
     a file with a ResNet-50 state dict."""
-    image_size: int = 112
+    head: Head | None = None
+    """What the network returns: a distribution over ages 0-100, or one number of years."""
+    image_size: int | None = None
     """Side of the input, pixels."""
-    epochs: int = 20
+    epochs: int | None = None
     """Passes over the training part."""
-    batch_size: int = 64
+    batch_size: int | None = None
     """Photos a step."""
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     """Peak of the one-cycle schedule."""
-    weight_decay: float = 0.05
-    """Decoupled weight decay of AdamW."""
-    label_sigma_years: float = 2.0
-    """Width of the normal kernel that blurs a label over neighbouring ages, years."""
     held_out_share: float = 0.1
-    """Share of the photos kept for measuring, never trained on."""
+    """Share of the photos kept for calibrating and judging, never trained on."""
     seed: int = 0
     """Of the random weights, the order of photos and the augmentation."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("epochs", 1, 1000),
-            ("batch_size", 2, 4096),
-            ("learning_rate", 1e-7, 1.0),
-            ("weight_decay", 0.0, 1.0),
-            ("label_sigma_years", 0.1, 20.0),
-            ("held_out_share", 0.01, 0.5),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InputError(f"{name} is {value}; it must be between {low} and {high}")
+        if not 0.01 <= self.held_out_share <= 0.5:
+            raise InputError(f"held_out_share is {self.held_out_share}; it must be between 0.01 and 0.5")
+
+    @property
+    def recipe(self) -> Recipe:
+        """The preset's recipe with what was given instead."""
+        names = ("head", "image_size", "epochs", "batch_size", "learning_rate")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        preset = PRESETS[self.preset]
+        # Fewer epochs, or smaller photos, shorten the small part with the rest.
+        if "epochs" in given:
+            given["small_epochs"] = preset.small_epochs * given["epochs"] // preset.epochs
+        if "image_size" in given:
+            given["small_image_size"] = min(preset.small_image_size, given["image_size"])
+        return replace(preset, **given)
 
 
-def pretrained_backbone(source: str) -> tuple[nn.Module, str]:
-    """Return a ResNet-50 and a word on where its weights are from, for `model.json`.
+class _Clock:
+    """Share of the time in which the device prepares photos instead of training on them."""
 
-    Raises:
-        InputError: `source` is a path at which there are no ResNet-50 weights.
-    """
-    if source == "auto":
-        try:
-            return resnet50(weights=ResNet50_Weights.IMAGENET1K_V2), "ImageNet (torchvision IMAGENET1K_V2)"
-        except (OSError, RuntimeError, HTTPException) as error:
-            print(f"ImageNet weights can't be reached ({error}); beginning with random ones")
-            return resnet50(weights=None), "none: random weights, ImageNet weights could not be reached"
-    if source == "none":
-        return resnet50(weights=None), "none: random weights"
-    try:
-        state = torch.load(source, map_location="cpu", weights_only=True)
-        backbone = resnet50(weights=None)
-        backbone.load_state_dict(state)
-    except (OSError, EOFError, UnpicklingError, RuntimeError, AttributeError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"pretrained is {source!r}; it must be auto, none or a file with ResNet-50 weights: {reason}"
-        ) from None
-    return backbone, f"file {Path(source).name}"
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._marks: list[Any] = []
 
+    def mark(self) -> None:
+        """To be called before photos are prepared and after, in turn."""
+        if self._cuda:
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record()
+            self._marks.append(event)
+        else:
+            self._marks.append(time.perf_counter())
 
-def augment(photos: Tensor, generator: torch.Generator) -> Tensor:
-    """Vary uint8 photos (B, S, S, 3): mirrored, turned, shifted, scaled, brighter or darker, more or less contrast."""
-    n = len(photos)
-
-    def uniform(low: float, high: float) -> Tensor:
-        return torch.empty(n).uniform_(low, high, generator=generator).to(photos.device)
-
-    angle, scale = uniform(-10, 10) * math.pi / 180, uniform(0.85, 1.1)
-    mirror = uniform(-1, 1).sign()
-    across = torch.stack([mirror * angle.cos() * scale, -angle.sin() * scale, uniform(-0.08, 0.08)], dim=1)
-    down = torch.stack([mirror * angle.sin() * scale, angle.cos() * scale, uniform(-0.08, 0.08)], dim=1)
-    pixels = photos.permute(0, 3, 1, 2).float()
-    grid = functional.affine_grid(torch.stack([across, down], dim=1), list(pixels.shape), align_corners=False)
-    pixels = functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
-    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
-    contrast, brightness = uniform(0.8, 1.25).view(n, 1, 1, 1), uniform(0.8, 1.25).view(n, 1, 1, 1)
-    pixels = ((pixels - mean) * contrast + mean * brightness).clamp(0, 255)
-    return pixels.round().to(torch.uint8).permute(0, 2, 3, 1)
+    def data_share(self) -> float:
+        """Return the share since the first mark; waits for the device."""
+        self.mark()
+        if self._cuda:
+            torch.cuda.synchronize()
+            at = [self._marks[0].elapsed_time(mark) for mark in self._marks]
+        else:
+            at = [mark - self._marks[0] for mark in self._marks]
+        return float(sum(np.diff(at)[::2]) / at[-1])
 
 
 def train_one_epoch(  # noqa: PLR0913  a step needs them all, by name
     network: AgeNetwork,
-    photos: Pixels,
+    photos: Tensor,
     ages: Tensor,
     *,
     epoch: int,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    settings: Settings,
-) -> float:
-    """Train on every photo once; returns the mean loss. All randomness comes from the seed and the epoch."""
-    device = next(network.parameters()).device
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + epoch)
+    recipe: Recipe,
+    seed: int,
+    progress: "tqdm[Any]",
+) -> dict[str, float]:
+    """Train on every photo once; all randomness comes from the seed and the epoch.
+
+    Args:
+        network: on its device.
+        photos: uint8 (N, S, S, 3), on the network's device.
+        ages: (N,) labels, there too.
+        epoch: counted from 0.
+        optimizer: as `train` makes it.
+        schedule: one step for each batch.
+        recipe: of the run.
+        seed: of the run.
+        progress: advanced by the pixels of each photo, in millions; shows loss and MAE of the epoch so far.
+
+    Returns:
+        Means of loss and absolute error (of varied photos, as the network was at each step), and `data_share`, the
+        share of the time in which photos were prepared.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(len(ages), generator=generator)
     # A last batch of one photo has no batch statistics: leftovers are dropped, others each epoch.
-    n_batches = len(order) // settings.batch_size
-    batches = order[: n_batches * settings.batch_size].view(n_batches, settings.batch_size)
+    n_batches = len(order) // recipe.batch_size
+    batches = order[: n_batches * recipe.batch_size].view(n_batches, recipe.batch_size).to(photos.device)
     network.train()
-    total = 0.0
-    with tqdm(batches, f"epoch {epoch + 1}/{settings.epochs}", unit="batch", mininterval=1) as progress:
-        for step, rows in enumerate(progress, start=1):
-            batch = augment(torch.from_numpy(photos[rows.numpy()]).to(device), generator)
-            with torch.autocast(device.type, torch.bfloat16):
-                output = network(batch)
-            batch_loss = loss(output, ages[rows].to(device), label_sigma_years=settings.label_sigma_years)
-            optimizer.zero_grad(set_to_none=True)
-            batch_loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            total += batch_loss.item()
-            progress.set_postfix(loss=f"{total / step:.3f}", refresh=False)
-    return total / len(batches)
+    sums = torch.zeros(2, device=photos.device)
+    clock = _Clock(photos.device)
+    for step, rows in enumerate(batches, start=1):
+        clock.mark()
+        batch = augment(photos[rows], generator)
+        clock.mark()
+        with torch.autocast(photos.device.type, torch.bfloat16):
+            output = network(batch)
+        step_loss = loss(output, ages[rows], label_sigma_years=recipe.label_sigma_years)
+        optimizer.zero_grad(set_to_none=True)
+        step_loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            sums += torch.stack([step_loss, (decode(output).age_years - ages[rows]).abs().mean()])
+        # Reading a figure waits for the device, so the bar is not told of each step.
+        if step % _STEPS_SHOWN == 0 or step == n_batches:
+            mean_loss, mae = (sums / step).tolist()
+            progress.set_postfix(epoch=f"{epoch + 1}/{recipe.epochs}", loss=f"{mean_loss:.2f}", mae=f"{mae:.2f}")
+            progress.update(_megapixels(photos, recipe.batch_size * ((step - 1) % _STEPS_SHOWN + 1)))
+    mean_loss, mae = (sums / n_batches).tolist()
+    return {"loss": mean_loss, "mae_years": mae, "data_share": clock.data_share()}
+
+
+_STEPS_SHOWN = 10
+
+
+def _megapixels(photos: Tensor, n: int) -> float:
+    return n * photos.shape[1] * photos.shape[2] / 1e6
+
+
+def held_out_mae(network: AgeNetwork, photos: Pixels, ages: Tensor, batch_size: int) -> float:
+    """Return the mean absolute error, years, on photos (N, S, S, 3) as they are: for the eye, not for the card."""
+    network.eval()
+    device = next(network.parameters()).device
+    found = []
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        for start in range(0, len(photos), batch_size):
+            batch = torch.from_numpy(photos[start : start + batch_size]).to(device)
+            found.append(decode(network(batch)).age_years.cpu())
+    return float((torch.cat(found) - ages).abs().mean())
 
 
 def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos) -> tuple[AgeNetwork, dict[str, Any]]:
-    """Train and measure; returns the network and the facts for `model.json`."""
+    """Train; returns the network and the facts for `model.json`."""
+    recipe = settings.recipe
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone, pretrained = pretrained_backbone(settings.pretrained)
-    network = AgeNetwork(NetworkConfig(head=settings.head, image_size=settings.image_size), backbone)
-    # The last layer begins at the middle of the training ages, so no epoch is spent finding it.
-    if settings.head == "scalar":
-        nn.init.constant_(network.backbone.fc.bias, float(np.median(training.ages)))
+    network = AgeNetwork(NetworkConfig(head=recipe.head, image_size=recipe.image_size), backbone)
+    network.begin_at(training.ages)
     network.to(device).to(memory_format=torch.channels_last)
-    photos, held_out_photos = training.pixels(settings.image_size), held_out.pixels(settings.image_size)
-    steps = len(photos) // settings.batch_size * settings.epochs
-    if steps == 0:
-        raise InputError(f"batch_size is {settings.batch_size}; it must not exceed the {len(photos)} training photos")
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps, pct_start=0.15)
+    n_steps = len(training.ages) // recipe.batch_size * recipe.epochs
+    if n_steps == 0:
+        raise InputError(
+            f"batch_size is {recipe.batch_size}; it must not exceed the {len(training.ages)} training photos"
+        )
+    # Decay holds back what multiplies; an offset or a scale of a normalised channel it would only bias.
+    several = [weight for weight in network.parameters() if weight.ndim > 1]
+    single = [weight for weight in network.parameters() if weight.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": several, "weight_decay": recipe.weight_decay}, {"params": single, "weight_decay": 0.0}],
+        lr=recipe.learning_rate,
+        fused=True,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=n_steps, pct_start=0.15)
     parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "schedule": schedule}
     run_facts = {**_plain(settings), "training_fingerprint": training.fingerprint}
     state = _state_path(settings.out)
-    seconds = 0.0
-    metrics = None
-    first_epoch = 0
-    if state.is_file():
-        saved = torch.load(state, map_location=device, weights_only=True)
-        if saved["run"] != run_facts:
-            changed = sorted(key for key in run_facts if saved["run"].get(key) != run_facts[key])
-            raise InputError(
-                f"{state.parent} was begun with other {', '.join(changed)}; go on with the same, or remove it"
+    history = _resume(state, run_facts, parts, device)
+    ages, held_out_ages = torch.from_numpy(training.ages).to(device), torch.from_numpy(held_out.ages)
+    photos: Tensor | None = None
+    sizes = [recipe.size_at(epoch) for epoch in range(recipe.epochs)]
+    work = [len(training.ages) // recipe.batch_size * recipe.batch_size * size**2 / 1e6 for size in sizes]
+    with tqdm(total=sum(work), initial=sum(work[: len(history)]), unit="Mpx", bar_format=_BAR) as progress:
+        for epoch in range(len(history), recipe.epochs):
+            began = time.monotonic()
+            if photos is None or photos.shape[1] != sizes[epoch]:
+                photos = torch.from_numpy(training.pixels(sizes[epoch])).to(device)
+                judged = held_out.pixels(sizes[epoch])
+            figures = train_one_epoch(
+                network,
+                photos,
+                ages,
+                epoch=epoch,
+                optimizer=optimizer,
+                schedule=schedule,
+                recipe=recipe,
+                seed=settings.seed,
+                progress=progress,
             )
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
-        first_epoch, seconds = saved["epoch"] + 1, saved["seconds"]
-    ages = torch.from_numpy(training.ages)
-    for epoch in range(first_epoch, settings.epochs):
-        began = time.monotonic()
-        mean_loss = train_one_epoch(
-            network, photos, ages, epoch=epoch, optimizer=optimizer, schedule=schedule, settings=settings
-        )
-        metrics = measure(predict_ages(network, held_out_photos), held_out.ages, constant=np.median(training.ages))
-        print(f"epoch {epoch + 1}: loss {mean_loss:.3f}, held-out MAE {metrics.mae_years:.2f} years", flush=True)
-        seconds += time.monotonic() - began
-        _keep(state, {"run": run_facts, "epoch": epoch, "seconds": seconds}, parts)
-    if metrics is None:  # every epoch was done by the run that was cut off
-        metrics = measure(predict_ages(network, held_out_photos), held_out.ages, constant=np.median(training.ages))
+            figures["held_out_mae_years"] = held_out_mae(network, judged, held_out_ages, recipe.batch_size)
+            figures["seconds"] = time.monotonic() - began
+            history.append({name: round(value, 4) for name, value in figures.items()})
+            progress.write(f"epoch {epoch + 1}: {history[-1]}")
+            _keep(state, {"run": run_facts, "history": history}, parts)
     return network, {
         "pretrained": pretrained,
-        "training": {**_plain(settings), "device": device.type, "seconds": round(seconds), "torch": torch.__version__},
+        "training": {**_plain(settings), "device": device.type, "torch": torch.__version__},
+        "history": history,
         "data": {
             "n_training": len(training.file_names),
             "n_held_out": len(held_out.file_names),
+            "median_age_years": float(np.median(training.ages)),
             "training_fingerprint": training.fingerprint,
             "held_out_fingerprint": held_out.fingerprint,
         },
-        "metrics": asdict(metrics),
     }
 
 
+_BAR = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
+
+
 def _plain(settings: Settings) -> dict[str, Any]:
-    """Settings that shape the weights. Where files lie does not, and is nobody's business."""
-    return {name: value for name, value in asdict(settings).items() if name not in ("data", "out")}
+    """What shapes the weights. Where files lie does not, and is nobody's business."""
+    names = ("preset", "pretrained", "held_out_share", "seed")
+    return {**{name: getattr(settings, name) for name in names}, **asdict(settings.recipe)}
 
 
 def _state_path(out: Path) -> Path:
     return out.with_name(f"{out.name}.training") / "state.pt"
+
+
+def _resume(
+    path: Path, run_facts: dict[str, Any], parts: dict[str, Any], device: torch.device
+) -> list[dict[str, float]]:
+    """Load what an earlier run kept, if it was the same run; returns the figures of the epochs that it did."""
+    if not path.is_file():
+        return []
+    saved = torch.load(path, map_location=device, weights_only=True)
+    if saved["run"] != run_facts:
+        changed = sorted(key for key in run_facts if saved["run"].get(key) != run_facts[key])
+        raise InputError(f"{path.parent} was begun with other {', '.join(changed)}; go on with the same, or remove it")
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
+    history: list[dict[str, float]] = saved["history"]
+    return history
 
 
 def _keep(path: Path, facts: dict[str, Any], parts: dict[str, Any]) -> None:
@@ -225,13 +280,18 @@ def _keep(path: Path, facts: dict[str, Any], parts: dict[str, Any]) -> None:
 
 
 def main(settings: Settings) -> None:
-    """Read the labelled set, train, write the model folder, remove the kept progress."""
-    training, held_out = read_labels(settings.data).split(settings.held_out_share)
+    """Read the labelled set, train, calibrate, judge, write the model folder, remove the kept progress."""
+    labelled = read_labels(settings.data)
+    training, held_out = labelled.split(settings.held_out_share, labelled.groups())
     if not training.file_names or not held_out.file_names:
         raise InputError(f"{settings.data} has too few photos to keep {settings.held_out_share:.0%} apart")
     network, facts = train(settings, training, held_out)
-    model_version = checkpoint.save(settings.out, network, facts)
-    shutil.rmtree(_state_path(settings.out).parent, ignore_errors=True)
+    progress = _state_path(settings.out).parent
+    checkpoint.save(progress / "model", network, facts)
+    output = network_output(AgePredictor(progress / "model"), held_out)  # as it will run, not as it was trained
+    facts, files = release.complete(output, held_out, facts)
+    model_version = checkpoint.save(settings.out, network, facts, files)
+    shutil.rmtree(progress, ignore_errors=True)
     print(f"{settings.out}: version {model_version}, {facts['metrics']}")
 
 

@@ -1,6 +1,8 @@
 import io
+import sys
 import tempfile
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,20 +10,23 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from model import checkpoint, network, predict, train
+from model import checkpoint, network, predict, promote
 from model.data import decode_photo
 from model.network import AgeNetwork, NetworkConfig
 
 IMAGE_SIZE = 32
 
 
-def shallow_resnet(*, weights=None):
+def shallow_resnet(*, weights=None, zero_init_residual=False):
     """A ResNet with one narrow block a stage and the same 2048 features: a tenth of the time and of the file.
 
     Its batch statistics are those of the last batch, as tests train for a few steps only.
     """
     assert weights is None
-    return ResNet(Bottleneck, [1, 1, 1, 1], width_per_group=16, norm_layer=partial(torch.nn.BatchNorm2d, momentum=1.0))
+    norm_layer = partial(torch.nn.BatchNorm2d, momentum=1.0)
+    return ResNet(
+        Bottleneck, [1, 1, 1, 1], width_per_group=16, norm_layer=norm_layer, zero_init_residual=zero_init_residual
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -36,7 +41,6 @@ def _one_thread():
 @pytest.fixture(autouse=True)
 def _shallow(monkeypatch):
     monkeypatch.setattr(network, "resnet50", shallow_resnet)
-    monkeypatch.setattr(train, "resnet50", shallow_resnet)
 
 
 @pytest.fixture(scope="session")
@@ -109,3 +113,40 @@ def compiled(tmp_path_factory, untrained):
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(root / "inductor"))
         said = predict.prepare(root / "age")
     return root / "age", said, list((root / "tmp").iterdir())
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store of promoted models."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def erring_model(tmp_path, untrained):
+    """A model folder that takes its held-out photos for `error` years too old: one number, or one a photo."""
+
+    def make(name, error=4.0, *, ages=range(20, 60), fingerprint="f1", files=None):
+        off = np.broadcast_to(error, len(ages))
+        rows = [f"{number}.jpg,{age},{age + off[number]}\n" for number, age in enumerate(ages)]
+        files = {"held_out.csv": "".join(["file_name,real_age,age_years\n", *rows])} if files is None else files
+        facts = {"data": {"held_out_fingerprint": fingerprint}, "name": name}  # else equal errors are one model
+        checkpoint.save(tmp_path / name, untrained(), facts, files)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def run_promote(monkeypatch, store, capsys):
+    """Run `model.promote` on the store with a command line; returns its exit code and what it said."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["promote", *map(str, arguments), "--store", str(store)])
+        with pytest.raises(SystemExit) as stop:
+            promote.run(promote.main, promote.Settings)
+        printed = capsys.readouterr()
+        return SimpleNamespace(code=stop.value.code, said=printed.out + printed.err)
+
+    return call

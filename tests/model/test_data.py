@@ -13,7 +13,7 @@ from PIL import Image
 
 from model import data
 from model.cli import InputError
-from model.data import LabelledPhotos, UnreadablePhotoError, decode_photo, read_labels
+from model.data import UnreadablePhotoError, decode_photo, read_labels
 
 # Left half red, right half blue, and green below: turned or mirrored, it is another picture.
 SIGN = Image.new("RGB", (60, 60), "red")
@@ -239,37 +239,3 @@ def test_a_labelled_photo_that_is_none_is_named(labelled_set):
     (folder / "final_files" / "1.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"1\.jpg can't be read: file_empty"):
         read_labels(folder).pixels(32)
-
-
-def labelled(names, ages=None):
-    return LabelledPhotos(folder=None, file_names=names, ages=np.array(ages or [30] * len(names)))
-
-
-def test_a_split_leaves_no_photo_out_and_none_on_both_sides():
-    names = [f"{number}.jpg" for number in range(2000)]
-    training, held_out = labelled(names).split(0.1)
-    assert set(training.file_names) | set(held_out.file_names) == set(names)
-    assert not set(training.file_names) & set(held_out.file_names)
-    assert 150 < len(held_out.file_names) < 250
-
-
-def test_a_photo_keeps_its_side_and_its_age_when_others_come_or_go():
-    names = [f"{number}.jpg" for number in range(200)]
-    ages = [number % 101 for number in range(200)]
-    _, few = labelled(names[:100], ages[:100]).split(0.3)
-    _, many = labelled(names[::-1], ages[::-1]).split(0.3)
-    sides = dict(zip(many.file_names, many.ages, strict=True))
-    assert {name: sides[name] for name in few.file_names} == dict(zip(few.file_names, few.ages, strict=True))
-    assert {name for name in sides if name in names[:100]} == set(few.file_names)
-
-
-def test_a_larger_held_out_part_holds_the_smaller_one():
-    names = [f"{number}.jpg" for number in range(500)]
-    assert set(labelled(names).split(0.1)[1].file_names) < set(labelled(names).split(0.2)[1].file_names)
-
-
-def test_the_fingerprint_is_that_of_names_and_ages_in_any_order():
-    one = labelled(["a", "b"], [30, 40])
-    assert one.fingerprint == labelled(["b", "a"], [40, 30]).fingerprint
-    assert one.fingerprint != labelled(["a", "b"], [40, 30]).fingerprint
-    assert one.fingerprint != labelled(["a"], [30]).fingerprint

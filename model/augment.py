@@ -1,0 +1,32 @@
+"""Random changes that leave a face the age it is, made on whole batches where the network is."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def augment(photos: Tensor, generator: torch.Generator) -> Tensor:
+    """Vary uint8 photos (B, S, S, 3): mirrored, turned, shifted, scaled, brighter or darker, more or less contrast.
+
+    Args:
+        photos: on any device.
+        generator: of the CPU, so that every device draws the same.
+    """
+    n = len(photos)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.empty(n).uniform_(low, high, generator=generator).to(photos.device)
+
+    angle, scale = uniform(-10, 10) * math.pi / 180, uniform(0.85, 1.1)
+    mirror = uniform(-1, 1).sign()
+    across = torch.stack([mirror * angle.cos() * scale, -angle.sin() * scale, uniform(-0.08, 0.08)], dim=1)
+    down = torch.stack([mirror * angle.sin() * scale, angle.cos() * scale, uniform(-0.08, 0.08)], dim=1)
+    pixels = photos.permute(0, 3, 1, 2).float()
+    grid = functional.affine_grid(torch.stack([across, down], dim=1), list(pixels.shape), align_corners=False)
+    pixels = functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    contrast, brightness = uniform(0.8, 1.25).view(n, 1, 1, 1), uniform(0.8, 1.25).view(n, 1, 1, 1)
+    pixels = ((pixels - mean) * contrast + mean * brightness).clamp(0, 255)
+    return pixels.round().to(torch.uint8).permute(0, 2, 3, 1)

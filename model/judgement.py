@@ -1,0 +1,191 @@
+"""What a model's predictions are worth: pure functions from predictions and labels to tables. Ages are in years.
+
+Every table is a DataFrame whose columns say what they hold; shares and probabilities are 0-1.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from torch import Tensor
+from torch.nn import functional
+
+from model.calibration import Calibration, cross_fitted
+from model.metrics import Ages, Floats, Interval, mean_interval, measure, share_interval
+from model.network import decode, quantile
+
+LEVELS = (0.5, 0.8, 0.95)
+"""Of the intervals whose coverage is reported."""
+
+TITLES = {
+    "error_by_decade": "Error by decade of age",
+    "coverage": "Coverage of intervals, before and after calibration",
+    "decisions": "How often rules of thumb err",
+    "reliability": "What became of stated probabilities",
+}
+"""Of the tables that `tables` returns; those by attribute are named after it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Labelled photos as a model sees them."""
+
+    ages: Ages  # (N,) labels, completed years
+    output: Tensor  # (N, 101) logits, or (N, 1) years
+    calibrated: Tensor | None
+    """(N, 101) probabilities; None for a scalar head."""
+
+    @cached_property
+    def raw(self) -> Tensor | None:
+        """(N, 101) probabilities of the network itself."""
+        return None if self.calibrated is None else functional.softmax(self.output.float(), dim=1)
+
+    @cached_property
+    def age_years(self) -> Floats:
+        """(N,) predicted ages: medians of the calibrated probabilities, or the scalar head's years."""
+        if self.calibrated is None:
+            return decode(self.output).age_years.double().numpy()
+        return quantile(self.calibrated, 0.5).double().numpy()
+
+
+def predictions(output: Tensor, ages: Ages, calibration: Calibration | None) -> Predictions:
+    """Decode a network's output (N, 101) or (N, 1).
+
+    Args:
+        output: on the CPU.
+        ages: (N,) labels.
+        calibration: applied as stored; None where these photos are those it was learnt from: each photo is then
+            calibrated by the others, so that its own label has no part in it.
+    """
+    if output.shape[1] == 1:
+        return Predictions(ages=ages, output=output, calibrated=None)
+    mass = functional.softmax(output.float(), dim=1)
+    calibrated = cross_fitted(mass, ages) if calibration is None else calibration(mass)
+    return Predictions(ages=ages, output=output, calibrated=calibrated)
+
+
+def decades(ages: Ages | Floats) -> npt.NDArray[np.str_]:
+    """Return the decade of each age (N,): `00-09`, `10-19`, ... `90-100`."""
+    tens = np.clip(np.floor(np.asarray(ages) / 10), 0, 9).astype(int) * 10
+    return np.array([f"{ten:02d}-{ten + 9 if ten < 90 else 100:02d}" for ten in tens])
+
+
+def error_by(groups: npt.NDArray[np.str_], predicted: Floats, ages: Ages, *, constant: float) -> pd.DataFrame:
+    """Return one row per group in `groups` (N,): the figures of `Metrics`."""
+    rows = [
+        {"group": name, **asdict(measure(predicted[groups == name], ages[groups == name], constant=constant))}
+        for name in np.unique(groups)
+    ]
+    return pd.DataFrame(rows)
+
+
+def coverage(mass: Tensor, ages: Ages) -> dict[float, Floats]:
+    """Return for each level how much of each photo's year of age (N,) lies within the central interval: 0-1.
+
+    A label is a whole year; an interval that ends inside it covers the part of the year that it holds.
+    """
+    found = {}
+    for level in LEVELS:
+        low = quantile(mass, (1 - level) / 2).double().numpy()
+        high = quantile(mass, (1 + level) / 2).double().numpy()
+        found[level] = np.clip(np.minimum(high, ages + 0.5) - np.maximum(low, ages - 0.5), 0, 1)
+    return found
+
+
+def coverage_table(found: Predictions) -> pd.DataFrame:
+    """Return coverage before and after calibration: over all, by decade of predicted age, by decade of label.
+
+    Which decade a photo belongs to is known to a user by its prediction alone, so that is where intervals are
+    to hold. By label they can't all hold: the oldest of those who look 70 are under-estimated, by the meaning of
+    oldest.
+    """
+    if found.raw is None or found.calibrated is None:
+        return pd.DataFrame(columns=["of", "group", "n", "level", "before", "after"])
+    before, after = coverage(found.raw, found.ages), coverage(found.calibrated, found.ages)
+    sets = {
+        "all": np.full(len(found.ages), "all"),
+        "predicted decade": decades(found.age_years),
+        "labelled decade": decades(found.ages),
+    }
+    return pd.DataFrame(
+        [
+            {"of": of, "group": name, "n": int(rows.sum()), "level": level}
+            | {"before": before[level][rows].mean(), "after": after[level][rows].mean()}
+            for of, groups in sets.items()
+            for name in np.unique(groups)
+            for rows in [groups == name]
+            for level in LEVELS
+        ]
+    )
+
+
+def decisions(predicted: Floats, ages: Ages) -> pd.DataFrame:
+    """Return how often an age rule of thumb errs: minors taken for 25 or more, and adults of 25 or more for less."""
+    minors, adults = (ages >= 14) & (ages <= 17), ages >= 25
+    rows: list[tuple[str, npt.NDArray[np.bool_]]] = [
+        ("predicted 25 or more, of those aged 14-17", predicted[minors] >= 25),
+        ("predicted under 25, of those aged 25 or more", predicted[adults] < 25),
+    ]
+    return pd.DataFrame(
+        [{"what": what, "n": len(hits), **_columns("share", share_interval(hits))} for what, hits in rows]
+    )
+
+
+def reliability(found: Predictions) -> pd.DataFrame:
+    """Return what became of stated probabilities: P(under 18) and P(under 25), in ten steps, before and after."""
+    if found.raw is None or found.calibrated is None:
+        return pd.DataFrame(columns=["of", "calibration", "n", "stated", "share", "share_low", "share_high"])
+    rows = []
+    for limit in (18, 25):
+        truth = found.ages < limit
+        for name, mass in (("before", found.raw), ("after", found.calibrated)):
+            stated = mass[:, :limit].sum(dim=1).double().numpy()
+            step = np.minimum((stated * 10).astype(int), 9)
+            for one in np.unique(step):
+                hits = truth[step == one]
+                rows.append(
+                    {"of": f"under {limit}", "calibration": name, "n": len(hits), "stated": stated[step == one].mean()}
+                    | _columns("share", share_interval(hits))
+                )
+    return pd.DataFrame(rows)
+
+
+def tables(
+    found: Predictions, attributes: dict[str, npt.NDArray[np.str_]], *, constant: float
+) -> dict[str, pd.DataFrame]:
+    """Return every table of a judgement by name.
+
+    Args:
+        found: the photos.
+        attributes: groups (N,) by name, such as sex.
+        constant: age, years, that the baseline answers for everybody.
+    """
+    groups = {"decade": decades(found.ages), **attributes}
+    errors = {
+        f"error_by_{name}": error_by(values, found.age_years, found.ages, constant=constant)
+        for name, values in groups.items()
+    }
+    return {
+        **errors,
+        "coverage": coverage_table(found),
+        "decisions": decisions(found.age_years, found.ages),
+        "reliability": reliability(found),
+    }
+
+
+def compare(predicted: Floats, other: Floats, ages: Ages) -> tuple[Interval, str]:
+    """Compare two models on the same photos: how much smaller the first one's MAE is, years, and a verdict."""
+    gain = mean_interval(np.abs(other - ages) - np.abs(predicted - ages))
+    if gain.low > 0:
+        verdict = "better than the other"
+    elif gain.high < 0:
+        verdict = "worse than the other"
+    else:
+        verdict = "not shown to differ from the other"
+    return gain, f"{verdict}: MAE smaller by {gain.estimate:.2f} years (95 % {gain.low:.2f} to {gain.high:.2f})"
+
+
+def _columns(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}

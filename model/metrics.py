@@ -1,0 +1,82 @@
+"""Errors of predicted ages, and how sure one may be of them. Ages and errors are in years."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Floats = npt.NDArray[np.float64]
+Ages = npt.NDArray[np.int64]
+
+N_RESAMPLES = 2000
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95 % interval; all NaN where there is nothing to estimate it from."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Errors of predicted ages, years; the names are those in `model.json`."""
+
+    n: int
+    mae_years: float
+    mae_low: float
+    """Lower end of the 95 % interval of the mean absolute error."""
+    mae_high: float
+    median_error_years: float
+    """Median of the absolute errors."""
+    within_5_years: float
+    """Share of photos."""
+    bias_years: float
+    """Mean of predicted minus true: positive where the model makes people older."""
+    constant_mae_years: float
+    """MAE of answering the median age of the training part for everybody."""
+
+
+def measure(predicted: Floats, true: Ages, *, constant: float) -> Metrics:
+    """Compare predicted ages (N,) with true ages (N,), and a constant guess with them."""
+    error = predicted - true
+    size = np.abs(error)
+    mae = mean_interval(size)
+    return Metrics(
+        n=len(true),
+        mae_years=round(mae.estimate, 4),
+        mae_low=round(mae.low, 4),
+        mae_high=round(mae.high, 4),
+        median_error_years=round(float(np.median(size)), 4),
+        within_5_years=round(float((size <= 5).mean()), 4),
+        bias_years=round(float(error.mean()), 4),
+        constant_mae_years=round(float(np.abs(constant - true).mean()), 4),
+    )
+
+
+def mean_interval(values: Floats) -> Interval:
+    """Return the mean of `values` (N,) with its bootstrap interval: percentiles of 2,000 resampled means.
+
+    Of paired differences it is the paired comparison: both models' errors on a photo are drawn together.
+    One value has no spread: its interval is NaN.
+    """
+    if len(values) == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    estimate = float(values.mean())
+    if len(values) == 1:
+        return Interval(estimate, np.nan, np.nan)
+    found = stats.bootstrap(
+        (values,), np.mean, n_resamples=N_RESAMPLES, batch=100, method="percentile", rng=np.random.default_rng(0)
+    )
+    return Interval(estimate, float(found.confidence_interval.low), float(found.confidence_interval.high))
+
+
+def share_interval(hits: npt.NDArray[np.bool_]) -> Interval:
+    """Return the share of true values among `hits` (N,) with its Wilson interval."""
+    if len(hits) == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+    return Interval(float(hits.mean()), float(found.low), float(found.high))

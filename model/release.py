@@ -1,0 +1,118 @@
+"""What makes a model folder complete: calibration, held-out predictions, and a card written from what was measured."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from model import calibration, judgement
+from model.cli import InputError
+from model.data import LabelledPhotos
+from model.metrics import measure
+
+HELD_OUT = "held_out.csv"
+CARD = "MODEL_CARD.md"
+
+
+def complete(output: Tensor, held_out: LabelledPhotos, facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Calibrate and judge a trained network on the photos that it was not trained on.
+
+    Every figure is of photos that were calibrated by the other held-out ones; the stored calibration is learnt from
+    all of them.
+
+    Args:
+        output: what the network says of them on the CPU, (N, 101) or (N, 1), as `AgePredictor.output`.
+        held_out: the photos.
+        facts: for `model.json`, with `data.median_age_years` of the training part.
+
+    Returns:
+        `facts` with metrics, and the folder's other files as text by name.
+    """
+    found = judgement.predictions(output, held_out.ages, None)
+    constant = facts["data"]["median_age_years"]
+    metrics = asdict(measure(found.age_years, found.ages, constant=constant))
+    tables = judgement.tables(found, held_out.attributes(), constant=constant)
+    predictions = pd.DataFrame(
+        {"file_name": held_out.file_names, "real_age": found.ages, "age_years": found.age_years.round(4)}
+    )
+    curves = None if found.raw is None else calibration.fit(found.raw, found.ages)
+    facts = {**facts, "metrics": metrics}
+    return facts, {
+        calibration.FILE: calibration.dump(curves, *calibration.error_kernel(found.age_years, found.ages)),
+        HELD_OUT: predictions.to_csv(index=False),
+        CARD: model_card(facts, tables),
+    }
+
+
+def read_held_out(folder: Path) -> pd.DataFrame:
+    """Return `file_name`, `real_age` and `age_years` of the photos held out when the model of `folder` was trained.
+
+    Raises:
+        InputError: the folder has no such file.
+    """
+    path = folder / HELD_OUT
+    if not path.is_file():
+        raise InputError(f"{folder} lacks {HELD_OUT}; only folders that model.train wrote can be judged or promoted")
+    return pd.read_csv(path, dtype={"file_name": str})
+
+
+def model_card(facts: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
+    """Return the text of the card: what the model is, what it is for, how it errs and for whom."""
+    metrics, data, training = facts["metrics"], facts["data"], facts["training"]
+    what = (
+        f"ResNet-50, {training['head']} head, {training['image_size']} px, preset `{training['preset']}`, "
+        f"{training['epochs']} epochs. Backbone: {facts['pretrained']}."
+    )
+    use = (
+        "An approximate age from a photo of a face, for statistics over many shoppers, and for picking receipts that "
+        "a person then reviews. It must not decide about a person: no refusal of a sale, no proof of age, no "
+        "accusation, no offer to somebody taken for a minor. It was not made to recognise anybody."
+    )
+    photos = (
+        f"{data['n_training']:,} labelled photos to learn from and {data['n_held_out']:,} held out; near-duplicates "
+        "are never on both sides, other photos of the same person may be. The terms of the labelled set bind the "
+        "weights too: check them before any use, a commercial one above all. Errors are against the labels; where "
+        "those are estimates, the error on documented ages is not known."
+    )
+    error = (
+        f"Mean absolute error **{metrics['mae_years']:.2f} years** (95 % {metrics['mae_low']:.2f} to "
+        f"{metrics['mae_high']:.2f}; answering {data['median_age_years']:g} for everybody: "
+        f"{metrics['constant_mae_years']:.2f}). Half of the photos are within {metrics['median_error_years']:.1f} "
+        f"years, {metrics['within_5_years']:.0%} within five; on average the model is {metrics['bias_years']:+.2f} "
+        "years off."
+    )
+    part = ["# Age model", what, "## Use", use, "## Data", photos, "## Error on the held-out photos", error]
+    part += [weaknesses(tables), *(_markdown(frame, title) for title, frame in _sections(tables))]
+    return "\n\n".join(part) + "\n"
+
+
+def weaknesses(tables: dict[str, pd.DataFrame]) -> str:
+    """Return a sentence on the groups in which the error is shown to be above that of all photos."""
+    worse = []
+    for name, frame in tables.items():
+        if name.startswith("error_by_"):
+            overall = float(np.average(frame["mae_years"], weights=frame["n"]))
+            rows = frame[frame["mae_low"] > overall]
+            kind = name.removeprefix("error_by_").replace("_", " ")
+            worse += [f"{kind} {row.group} ({row.mae_years:.1f} years, n {row.n})" for row in rows.itertuples()]
+    if not worse:
+        return "No group's error is shown to be above that of all photos."
+    return "Errors are above those of all photos, beyond chance, for: " + "; ".join(worse) + "."
+
+
+def _sections(tables: dict[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame]]:
+    return [(judgement.TITLES.get(name, name.replace("_", " ").capitalize()), frame) for name, frame in tables.items()]
+
+
+def _markdown(frame: pd.DataFrame, title: str) -> str:
+    if frame.empty:
+        return f"### {title}\n\nNot measured: this head has no distribution."
+    rounded = frame.copy()
+    for name in rounded.select_dtypes("float"):
+        rounded[name] = [f"{value:.3g}" for value in rounded[name]]
+    header = "| " + " | ".join(rounded.columns) + " |\n|" + " --- |" * len(rounded.columns)
+    rows = "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rounded.itertuples(index=False))
+    return f"### {title}\n\n{header}\n{rows}"

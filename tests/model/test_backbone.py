@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from model import network
+from model.cli import InputError
+from model.network import pretrained_backbone
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_file_of_weights_begins_the_backbone(tmp_path):
+    backbone, said = pretrained_backbone("none")
+    torch.save(backbone.state_dict(), tmp_path / "faces.pt")
+    loaded, where = pretrained_backbone(str(tmp_path / "faces.pt"))
+    assert equal(dict(loaded.state_dict()), dict(backbone.state_dict()))
+    assert (said, where) == ("none: random weights", "file faces.pt")
+
+
+def test_without_a_network_training_begins_with_random_weights_and_says_so(monkeypatch):
+    shallow = network.resnet50
+
+    def unreachable(*, weights, **options):
+        if weights is not None:
+            raise OSError("no route to host")
+        return shallow(**options)
+
+    monkeypatch.setattr(network, "resnet50", unreachable)
+    assert pretrained_backbone("auto")[1] == "none: random weights, ImageNet weights could not be reached"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not weights", {"conv1.weight": torch.zeros(1)}, [1, 2]])
+def test_a_file_without_weights_is_named(tmp_path, content):
+    path = tmp_path / "imagenet.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(InputError, match=r"pretrained is '.*imagenet\.pt'; it must be auto, none or a file"):
+        pretrained_backbone(str(path))

@@ -1,0 +1,142 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+
+from model import judgement
+from model.calibration import fit
+from model.judgement import compare, coverage, decades, decisions, error_by, predictions, reliability
+from model.metrics import mean_interval, measure, share_interval
+from model.network import N_AGES
+
+
+def certain(ages):
+    """Logits (N, 101) of a network that is sure of `ages`."""
+    output = torch.full((len(ages), N_AGES), -50.0)
+    output[torch.arange(len(ages)), torch.as_tensor(ages)] = 50.0
+    return output
+
+
+def test_errors_are_those_by_hand():
+    metrics = measure(np.array([20.0, 33.0, 40.0, 75.0]), np.array([20, 30, 45, 69]), constant=36.0)
+    assert metrics.n == 4
+    assert metrics.mae_years == 3.5  # (0 + 3 + 5 + 6) / 4
+    assert metrics.median_error_years == 4.0
+    assert metrics.bias_years == 1.0  # (0 + 3 - 5 + 6) / 4
+    assert metrics.within_5_years == 0.75
+    assert metrics.constant_mae_years == 16.0  # (16 + 6 + 9 + 33) / 4
+    assert 0 <= metrics.mae_low <= 3.5 <= metrics.mae_high <= 6
+
+
+def test_a_bootstrap_interval_is_as_wide_as_theory_says():
+    values = np.random.default_rng(0).exponential(6, 1600)
+    interval = mean_interval(values)
+    half = 1.96 * values.std(ddof=1) / 40
+    assert interval.estimate == values.mean()
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.03)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.03)
+
+
+def test_of_one_value_or_none_no_interval_is_made_up():
+    assert mean_interval(np.array([3.0]))[0] == 3
+    assert np.isnan(mean_interval(np.array([3.0]))[1:]).all()
+    assert np.isnan(mean_interval(np.array([]))).all()
+    assert np.isnan(share_interval(np.array([], bool))).all()
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    interval = share_interval(np.array([True] * 3 + [False] * 17))
+    z, n, p = stats.norm.ppf(0.975), 20, 0.15
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert interval == pytest.approx((p, middle - half, middle + half))
+
+
+def test_a_decade_is_ten_years_and_the_last_one_eleven():
+    assert decades(np.array([0, 9, 10, 59, 89, 90, 100])).tolist() == [
+        "00-09", "00-09", "10-19", "50-59", "80-89", "90-100", "90-100",
+    ]  # fmt: skip
+    assert decades(np.array([9.9, 99.9])).tolist() == ["00-09", "90-100"]
+
+
+def test_each_group_is_measured_by_its_own_photos():
+    groups = np.array(["a", "b", "a"])
+    table = error_by(groups, np.array([20.0, 30.0, 44.0]), np.array([20, 33, 40]), constant=30.0)
+    assert table.set_index("group")["mae_years"].to_dict() == {"a": 2.0, "b": 3.0}
+    assert table["n"].tolist() == [2, 1]
+
+
+def test_a_year_counts_as_far_as_the_interval_holds_it():
+    even = torch.zeros(1, N_AGES)
+    even[0, 10:20] = 0.1  # from 9.5 to 19.5, so the middle half is 12.0 to 17.0
+    mass = even.repeat(4, 1)
+    assert coverage(mass, np.array([11, 12, 15, 17]))[0.5] == pytest.approx([0, 0.5, 1, 0.5], abs=1e-5)
+
+
+def test_the_coverage_of_labels_drawn_from_the_distribution_is_the_level():
+    rng = np.random.default_rng(0)
+    mass = torch.softmax(torch.tensor(rng.normal(0, 2, (4000, N_AGES)), dtype=torch.float32), dim=1)
+    ages = torch.multinomial(mass, 1, generator=torch.Generator().manual_seed(0))[:, 0].numpy()
+    for level, inside in coverage(mass, ages).items():
+        assert inside.mean() == pytest.approx(level, abs=0.02)
+
+
+def test_a_minor_taken_for_25_and_an_adult_taken_for_less_are_counted_apart():
+    ages = np.array([13, 14, 17, 17, 18, 25, 40, 40])
+    predicted = np.array([40.0, 25.0, 24.9, 30.0, 40.0, 24.9, 24.0, 40.0])
+    table = decisions(predicted, ages)
+    assert table["n"].tolist() == [3, 3]
+    assert table["share"].tolist() == pytest.approx([2 / 3, 2 / 3])
+
+
+def test_stated_probabilities_are_set_against_what_was_so():
+    rng = np.random.default_rng(0)
+    young = rng.random(3000) < 0.7
+    output = torch.full((3000, N_AGES), -50.0)
+    output[:, 10], output[:, 40] = np.log(0.4), np.log(0.6)  # says 40 % under 18; 70 % are
+    table = reliability(predictions(output, np.where(young, 10, 40), None)).query("of == 'under 18'")
+    before, after = (table[table["calibration"] == name].iloc[0] for name in ("before", "after"))
+    assert before["stated"] == pytest.approx(0.4, abs=0.01)
+    assert before["share"] == pytest.approx(0.7, abs=0.03)
+    assert after["stated"] == pytest.approx(0.7, abs=0.05)
+
+
+def test_two_models_are_compared_photo_by_photo():
+    rng = np.random.default_rng(0)
+    ages = rng.integers(1, 90, 500)
+    one = ages + rng.normal(0, 8, 500)
+    closer = ages + (one - ages) * 0.97  # far less than chance would show between different photos
+    gain, said = compare(closer, one, ages)
+    assert gain.low > 0
+    assert said.startswith("better than the other: MAE smaller by 0.")
+    assert compare(one, closer, ages)[1].startswith("worse than the other")
+    assert compare(one, one + rng.normal(0, 0.1, 500), ages)[1].startswith("not shown to differ")
+
+
+def test_held_out_photos_are_calibrated_by_each_other_and_others_as_stored():
+    ages = np.tile(np.arange(20, 70), 20)
+    labels = ages + np.random.default_rng(0).integers(-4, 5, len(ages))
+    off_by_five = -((torch.arange(N_AGES) - torch.tensor(ages[:, None]) - 5) ** 2) / 18
+    right = -((torch.arange(N_AGES) - torch.tensor(ages[:, None])) ** 2) / 18
+    stored = fit(torch.softmax(right, dim=1), labels)
+    errors = [(predictions(off_by_five, labels, one).age_years - ages).mean() for one in (None, stored)]
+    assert errors == pytest.approx([0, 5], abs=0.5)
+
+
+def test_a_scalar_head_is_judged_without_a_distribution():
+    found = predictions(torch.tensor([[30.0], [50.0]]), np.array([20, 50]), None)
+    assert found.age_years.tolist() == [30, 50]
+    tables = judgement.tables(found, {"sex": np.array(["male", "female"])}, constant=30)
+    assert tables["coverage"].empty
+    assert tables["reliability"].empty
+    assert tables["error_by_sex"]["mae_years"].tolist() == [0, 10]
+
+
+def test_coverage_is_told_for_all_and_for_each_decade():
+    ages = np.tile([25, 35], 50)
+    table = judgement.coverage_table(predictions(certain(ages), ages, None))
+    assert set(table["of"]) == {"all", "predicted decade", "labelled decade"}
+    assert set(table["level"]) == set(judgement.LEVELS)
+    assert isinstance(table, pd.DataFrame)
+    assert table.query("of == 'labelled decade'")["n"].tolist() == [50] * 6
