@@ -7,7 +7,7 @@ SHELL := bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check constraints bench-scale bench-score clean java uv
+.PHONY: help demo test check constraints bench-scale bench-score bench-ablations clean java uv
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,8 +34,11 @@ bench-scale: .venv java ## how the nightly jobs grow with the size of the chain
 bench-score: .venv java ## photos scored a second on this machine
 	python tests/bench/bench_score.py
 
+bench-ablations: .venv ## what each choice of the training recipe is worth: make bench-ablations DATA=LABELLED
+	python tests/bench/bench_ablations.py --data $(DATA) --out .ablations
+
 clean: ## delete what the other targets made, except .venv
-	rm -rf .demo .mypy_cache .pytest_cache .ruff_cache spark-warehouse metastore_db derby.log
+	rm -rf .demo .ablations .mypy_cache .pytest_cache .ruff_cache spark-warehouse metastore_db derby.log
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 .venv: .venv/installed

@@ -30,7 +30,8 @@ Nightly and backfill runs may overlap: writers of different dates do not disturb
 **Setup** on every Airflow machine:
 
 - Airflow Variables `bread_salt_landing`, `bread_salt_warehouse` (paths or URIs) and `bread_salt_model` (a
-  folder), or in the environment as `AIRFLOW_VAR_BREAD_SALT_LANDING` and so on.
+  folder: `<store>/current` where `train_age_model` runs), or in the environment as
+  `AIRFLOW_VAR_BREAD_SALT_LANDING` and so on.
 - Connection `spark_default` as JSON, `{"conn_type": "spark", "host": "spark://HOST:7077"}`; without one the
   jobs run locally, `local[*]`. `spark-submit` on the `PATH`.
 - `BREAD_SALT_DRIVER_MEMORY`: of each Spark driver. Default: `4g`.

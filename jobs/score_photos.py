@@ -172,9 +172,10 @@ def main(settings: Settings) -> None:
     check_java()
     event_files = landing_files(settings.landing, "photo_events", settings.business_date)
     receipt_files = landing_files(settings.landing, "receipts", settings.business_date)
-    version = predict.version(settings.model)
+    model = settings.model.resolve()  # a promotion may move the link while we score
+    version = predict.version(model)
     tables.check_warehouse(settings.warehouse)
-    print(f"score_photos: model {version} on {predict.prepare(settings.model)}", flush=True)
+    print(f"score_photos: model {version} on {predict.prepare(model)}", flush=True)
     spark = spark_session("score_photos")
     stores = tables.read_landing(spark, receipt_files, "receipts").select("store_id")
     screened = screen_events(
@@ -185,7 +186,7 @@ def main(settings: Settings) -> None:
     known = tables.read_warehouse(spark, settings.warehouse, "restricted/photo_ages", settings.business_date)
     events = quality.used(screened, "photo_events")
     landing = settings.landing if "://" in settings.landing else str(Path(settings.landing).resolve())
-    scorer = age_scorer(landing, settings.model.resolve(), version)
+    scorer = age_scorer(landing, model, version)
     scored = score_events(events, known, scorer, version, n_tasks).persist()
     unreadable = scored.where(F.col("status") == "unreadable")
     began = time.monotonic()

@@ -84,8 +84,10 @@ class AgePredictor:
         network = checkpoint.load(folder)
         self.image_size = network.config.image_size
         self.batch_size = batch_size or (256 if self.device.type == "cuda" else 32)
+        # A file that the version does not name has no say in what is done under its name.
+        is_calibrated = calibration.FILE in checkpoint.read_card(folder)["sha256"]
         stored = folder / calibration.FILE
-        self.calibration = calibration.load(stored.read_text(encoding="utf-8")) if stored.is_file() else None
+        self.calibration = calibration.load(stored.read_text(encoding="utf-8")) if is_calibrated else None
         package = _package_path(folder, self.version)
         self._forward: Callable[[Tensor], Tensor]
         if self.device.type == "cuda":

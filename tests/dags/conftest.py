@@ -12,6 +12,9 @@ VARIABLES = {
     "bread_salt_landing": "s3a://chain/landing",
     "bread_salt_warehouse": "/srv/bread salt/warehouse",  # a space, as the shell must not split it
     "bread_salt_model": "/srv/models/age",
+    "bread_salt_labelled": "/srv/labelled faces",
+    "bread_salt_model_store": "/srv/models",
+    "bread_salt_reports": "/srv/model reports",
 }
 
 
@@ -49,13 +52,38 @@ def nightly(load_dags):
 
 
 @pytest.fixture
+def training(load_dags):
+    return load_dags().dags["train_age_model"]
+
+
+@pytest.fixture
+def scheduled_runs() -> Callable:
+    """All (interval start, run time) of a DAG between two local midnights, as its scheduler computes them."""
+    from airflow.serialization.serialized_objects import DagSerialization  # noqa: PLC0415
+
+    def compute(dag, first, last):
+        scheduler_dag = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        infos = scheduler_dag.iter_dagrun_infos_between(first, last)
+        return [(info.data_interval.start, info.run_after) for info in infos]
+
+    return compute
+
+
+@pytest.fixture
 def template_context() -> Callable:
     """What a task is rendered with; a row factory for runs."""
 
-    def make(*, business_date=None, run_type="manual", data_interval_start=None):
+    def make(
+        *,
+        business_date=None,
+        preset="full",
+        run_type="manual",
+        data_interval_start=None,
+        run_id="scheduled__2026-12-01T10:00:00+00:00",
+    ):
         return {
-            "params": {"business_date": business_date},
-            "dag_run": SimpleNamespace(run_type=run_type, data_interval_start=data_interval_start),
+            "params": {"business_date": business_date, "preset": preset},
+            "dag_run": SimpleNamespace(run_type=run_type, data_interval_start=data_interval_start, run_id=run_id),
             "var": {"value": VARIABLES},
         }
 

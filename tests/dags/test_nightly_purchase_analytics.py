@@ -18,19 +18,6 @@ def nightly_in(load_dags, monkeypatch):
     return load
 
 
-@pytest.fixture
-def scheduled_runs():
-    """All (interval start, run time) of a DAG between two local midnights, as its scheduler computes them."""
-    from airflow.serialization.serialized_objects import DagSerialization  # noqa: PLC0415
-
-    def compute(dag, first, last):
-        scheduler_dag = DagSerialization.from_dict(DagSerialization.to_dict(dag))
-        infos = scheduler_dag.iter_dagrun_infos_between(first, last)
-        return [(info.data_interval.start, info.run_after) for info in infos]
-
-    return compute
-
-
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
 def test_a_year_of_runs_has_each_business_date_once(zone, run_type, nightly_in, scheduled_runs, template_context):

@@ -1,8 +1,12 @@
 import datetime as dt
+import json
+import shutil
 
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import functions as F  # noqa: N812
 
+from jobs import score_photos
 from jobs.score_photos import age_scorer, path_is_safe, photo_reader, score_events, screen_events
 from model.predict import MAX_PHOTO_BYTES, UnreadablePhotoError, shared, version
 
@@ -122,3 +126,33 @@ def test_only_photos_that_this_model_has_not_scored_are_scored(rows, chain, mode
     assert scored["old"].age_years == 77.0
     assert scored["retry"].age_years == scored["other"].age_years == scored["new"].age_years not in (66.0, 77.0)
     assert {row.status for row in scored.values()} == {"scored"}
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_run_ends_with_the_model_it_began_with_though_the_link_to_it_moves(
+    chain, model_folder, tmp_path, monkeypatch
+):
+    first, second, link = (tmp_path / "store" / name for name in ("first", "second", "current"))
+    for folder in (first, second):
+        shutil.copytree(model_folder, folder)
+    card = json.loads((second / "model.json").read_text())
+    (second / "model.json").write_text(json.dumps({**card, "note": "a later model"}))
+    link.symlink_to("first")
+    compiled_for = []
+
+    def promote_meanwhile(model):
+        compiled_for.append(model)
+        link.unlink()
+        link.symlink_to("second")
+        return "cpu"
+
+    monkeypatch.setattr(score_photos.predict, "prepare", promote_meanwhile)
+    score_photos.main(
+        score_photos.Settings(
+            business_date=DATE, landing=str(chain / "landing"), warehouse=str(tmp_path / "warehouse"), model=link
+        )
+    )
+    ages = DeltaTable(tmp_path / "warehouse" / "restricted" / "photo_ages").to_pyarrow_table()
+    assert set(ages["model_version"].to_pylist()) == {version(first)} != {version(second)}
+    assert set(ages["status"].to_pylist()) >= {"scored"}
+    assert compiled_for == [first]  # so the package lies beside the version, not beside the link

@@ -1,0 +1,218 @@
+"""What each choice of the training recipe is worth: held-out error with it and without it, over several seeds.
+
+Run: `make bench-ablations DATA=LABELLED`, or this file with flags. Every run is a short one of the default recipe,
+with one thing changed; results are kept in a file as they come, so that a run that was cut off goes on. The table is
+of differences from the default at the same seed, because seeds differ by more than many choices do. Choices that
+concern decoding cost no run of their own: they are read off the default's runs.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from model import network, train
+from model.calibration import cross_fitted
+from model.data import LabelledPhotos, read_labels
+from model.network import N_AGES, decode, loss, quantile
+from model.recipe import PRESETS
+
+Patch = Callable[[ExitStack, np.ndarray], None]
+
+
+def expected_age_term(weight: float) -> Patch:
+    """Cross-entropy plus the absolute error of the expected age (DLDL-v2, Gao et al., IJCAI 2018)."""
+
+    def both(output: Tensor, ages: Tensor, *, label_sigma_years: float) -> Tensor:
+        expected = output.softmax(dim=1) @ torch.arange(N_AGES, device=output.device, dtype=torch.float32)
+        return loss(output, ages, label_sigma_years=label_sigma_years) + weight * functional.l1_loss(
+            expected, ages.float()
+        )
+
+    return lambda stack, _: stack.enter_context(mock.patch.object(train, "loss", both))
+
+
+def balanced(exponent: float) -> Patch:
+    """Photos weighted by the smoothed rarity of their age (label distribution smoothing, Yang et al., ICML 2021)."""
+
+    def patch(stack: ExitStack, ages: np.ndarray) -> None:
+        near = np.exp(-0.5 * (np.subtract.outer(np.arange(N_AGES), np.arange(N_AGES)) / 2) ** 2)
+        weight = 1 / np.maximum(near @ np.bincount(ages, minlength=N_AGES), 1) ** exponent
+        weights = torch.tensor(weight / weight[ages].mean(), dtype=torch.float32)
+
+        def weighted(output: Tensor, batch: Tensor, *, label_sigma_years: float) -> Tensor:
+            each = [
+                loss(row[None], age[None], label_sigma_years=label_sigma_years)
+                for row, age in zip(output, batch, strict=True)
+            ]
+            return (torch.stack(each) * weights.to(output.device)[batch]).mean()
+
+        stack.enter_context(mock.patch.object(train, "loss", weighted))
+
+    return patch
+
+
+def mirrored_only(photos: Tensor, generator: torch.Generator) -> Tensor:
+    """No variation but the mirror image."""
+    turned = torch.rand(len(photos), generator=generator).to(photos.device) < 0.5
+    return torch.where(turned[:, None, None, None], photos.flip(2), photos)
+
+
+def only_mirror(stack: ExitStack, _: np.ndarray) -> None:
+    stack.enter_context(mock.patch.object(train, "augment", mirrored_only))
+
+
+def random_residuals(stack: ExitStack, _: np.ndarray) -> None:
+    stack.enter_context(mock.patch.object(network, "_random_backbone", partial(network.resnet50, weights=None)))
+
+
+def head_without_ages(stack: ExitStack, _: np.ndarray) -> None:
+    stack.enter_context(mock.patch.object(network.AgeNetwork, "begin_at"))
+
+
+DEFAULT = PRESETS["quick"]
+
+VARIANTS: dict[str, tuple[dict[str, object], Patch | None]] = {
+    "default": ({}, None),
+    "scalar head": ({"head": "scalar"}, None),
+    "plus expected-age error, weight 1": ({}, expected_age_term(1.0)),
+    "photos only mirrored": ({}, only_mirror),
+    "label sigma 1 year": ({"label_sigma_years": 1.0}, None),
+    "label sigma 4 years": ({"label_sigma_years": 4.0}, None),
+    "learning rate x 2": ({"learning_rate": DEFAULT.learning_rate * 2}, None),
+    "learning rate x 0.5": ({"learning_rate": DEFAULT.learning_rate / 2}, None),
+    "rare ages weighted, exponent 0.5": ({}, balanced(0.5)),
+    "residual branches not begun at zero": ({}, random_residuals),
+    "head not begun at the ages' shares": ({}, head_without_ages),
+    "weight decay 0.2": ({"weight_decay": 0.2}, None),
+    "first two epochs at 48 px": ({"small_image_size": 48, "small_epochs": 2}, None),
+}
+
+
+def readings(trained: network.AgeNetwork, held_out: LabelledPhotos, image_size: int) -> dict[str, float]:
+    """MAE, years, of the held-out photos by each way to read the same network."""
+    photos = torch.from_numpy(held_out.pixels(image_size))
+    device = next(trained.parameters()).device
+
+    def output(flip: bool) -> Tensor:
+        trained.eval()
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+            batches = (photos[start : start + 64] for start in range(0, len(photos), 64))
+            return torch.cat([trained((batch.flip(2) if flip else batch).to(device)).cpu() for batch in batches])
+
+    def mae(ages: Tensor) -> float:
+        return float(np.abs(ages.double().numpy() - held_out.ages).mean())
+
+    plain = output(flip=False)
+    if plain.shape[1] == 1:
+        return {"": mae(decode(plain).age_years)}
+    mass, mirrored = plain.softmax(dim=1), output(flip=True).softmax(dim=1)
+    return {
+        "": mae(quantile(mass, 0.5)),
+        "read by the mean": mae(mass @ torch.arange(N_AGES, dtype=torch.float32)),
+        "read by the mode": mae(mass.argmax(dim=1)),
+        "averaged with the mirror image": mae(quantile((mass + mirrored) / 2, 0.5)),
+        "calibrated": mae(quantile(cross_fitted(mass, held_out.ages), 0.5)),
+    }
+
+
+def run(
+    name: str, seed: int, flags: argparse.Namespace, parts: tuple[LabelledPhotos, LabelledPhotos]
+) -> dict[str, float]:
+    """Train one variant; returns its errors by reading."""
+    changed, patch = VARIANTS[name]
+    recipe = replace(
+        DEFAULT,
+        image_size=flags.image_size,
+        small_image_size=flags.image_size,
+        small_epochs=0,
+        epochs=flags.epochs,
+    )
+    settings = train.Settings(data=flags.data, out=flags.out / "model", pretrained="none", seed=seed)
+    averages: list[AveragedModel] = []
+
+    def average(*_: object) -> None:
+        averages[0].update_parameters(being_trained[0])
+
+    being_trained: list[network.AgeNetwork] = []
+    one_epoch = train.train_one_epoch
+
+    def watched(model: network.AgeNetwork, *arguments: object, **others: object) -> dict[str, float]:
+        if not averages:
+            being_trained.append(model)
+            averages.append(AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True))
+        return one_epoch(model, *arguments, **others)
+
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(train.PRESETS, {"quick": replace(recipe, **changed)}))
+        if patch:
+            patch(stack, parts[0].ages)
+        if name == "default":
+            stack.enter_context(mock.patch.object(train, "train_one_epoch", watched))
+            stack.callback(register_optimizer_step_post_hook(average).remove)
+        trained, _ = train.train(settings, *parts)
+    found = readings(trained, parts[1], flags.image_size)
+    if averages:
+        found["weights averaged, decay 0.99"] = readings(averages[0].module, parts[1], flags.image_size)[""]
+    return found
+
+
+def table(results: list[dict[str, object]]) -> pd.DataFrame:
+    """One row per choice: mean MAE, and mean, least and most of the differences from the default at the same seed."""
+    frame = pd.DataFrame(
+        [
+            {"choice": f"{row['name']}{', ' if reading else ''}{reading}", "seed": row["seed"], "mae": error}
+            for row in results
+            for reading, error in row["mae_years"].items()
+            if row["name"] == "default" or not reading
+        ]
+    )
+    base = frame[frame["choice"] == "default"].set_index("seed")["mae"]
+    frame["difference"] = frame["mae"] - frame["seed"].map(base)
+    grouped = frame.groupby("choice", sort=False)
+    rows = (
+        grouped["mae"].agg(["count", "mean"]).join(grouped["difference"].agg(["mean", "min", "max"]), rsuffix="_diff")
+    )
+    return rows.reset_index().set_axis(["choice", "seeds", "MAE", "difference", "least", "most"], axis=1)
+
+
+def main() -> None:
+    """Run what has not been run, and print the table of all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="labelled set: labels.csv and final_files/")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results.jsonl")
+    parser.add_argument("--image-size", type=int, default=64, help="pixels")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    flags = parser.parse_args()
+    flags.out.mkdir(parents=True, exist_ok=True)
+    path = flags.out / "results.jsonl"
+    labelled = read_labels(flags.data)
+    parts = labelled.split(0.1, labelled.groups())
+    for seed in flags.seeds:
+        for name in flags.only:
+            results = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+            if not any((row["name"], row["seed"]) == (name, seed) for row in results):
+                found = run(name, seed, flags, parts)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"name": name, "seed": seed, "mae_years": found}) + "\n")
+    results = [json.loads(line) for line in path.read_text().splitlines()]
+    print(f"{flags.image_size} px, {flags.epochs} epochs, {len(parts[0].ages)} photos; judged on {len(parts[1].ages)}")
+    print(table(results).to_string(index=False, float_format="{:.2f}".format))
+
+
+if __name__ == "__main__":
+    main()
