@@ -148,13 +148,15 @@ ERROR_BANDWIDTH_YEARS = 1.5
 _BANDWIDTHS_YEARS = (2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
 
 
-def dump(calibration: Calibration | None, kernel: Floats, n_effective: Floats) -> str:
-    """Return the text of `calibration.json`."""
+def dump(calibration: Calibration | None, predicted: Floats, ages: Ages) -> str:
+    """Return the text of `calibration.json`: curves, and the error kernel of predicted ages (N,) and labels (N,)."""
+    kernel, n_effective = error_kernel(predicted, ages)
     stored = {
         "calibration": calibration and calibration.to_json(),
         "error_kernel": {
             "axes": "row: true age 0-100, column: predicted age 0-100, years; rows sum to 1",
             "probability": np.round(kernel, 6).tolist(),
+            "n_photos": len(ages),
             "n_effective": np.round(n_effective, 1).tolist(),
         },
     }

@@ -4,7 +4,7 @@ The network runs as it does at night: same class, same pixels, same precision. W
 model was trained on, only the part that was held out is judged, and each of its photos is calibrated by the others,
 because the stored calibration was learnt from them; any other set is judged whole, with the stored calibration.
 
-Writes `judgement.json` and `judgement.html` to --out. The page shows the 25 worst photos: it is for those who may
+Writes `judgement.json` and `judgement.html`. The page shows the 25 worst photos: it is for those who may
 see them.
 """
 
@@ -40,7 +40,7 @@ class Settings:
     against: Path | None = None
     """Another model folder, for a paired comparison on the same photos."""
     out: Path | None = None
-    """Folder for judgement.json and judgement.html; nothing is written without it."""
+    """Folder for judgement.json and judgement.html; MODEL.judgement beside the model folder unless given."""
 
 
 def network_output(predictor: AgePredictor, labelled: LabelledPhotos) -> torch.Tensor:
@@ -155,17 +155,16 @@ def main(settings: Settings) -> None:
             )
         else:
             print(f"{name}: {value}")
-    if settings.out:
-        settings.out.mkdir(parents=True, exist_ok=True)
-        judgement_page(figures, found, part, settings.model).write(settings.out / "judgement.html")
-        plain = {
-            name: value.to_dict("records") if isinstance(value, pd.DataFrame) else value
-            for name, value in figures.items()
-        }
-        draft = settings.out / ".judgement.json"
-        draft.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
-        draft.replace(settings.out / "judgement.json")
-        print(f"\n{settings.out / 'judgement.html'}")
+    out = settings.out or settings.model.with_name(f"{settings.model.name}.judgement")
+    out.mkdir(parents=True, exist_ok=True)
+    judgement_page(figures, found, part, settings.model).write(out / "judgement.html")
+    plain = {
+        name: value.to_dict("records") if isinstance(value, pd.DataFrame) else value for name, value in figures.items()
+    }
+    draft = out / ".judgement.json"
+    draft.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    draft.replace(out / "judgement.json")
+    print(f"\n{out / 'judgement.html'}")
 
 
 if __name__ == "__main__":

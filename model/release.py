@@ -41,7 +41,7 @@ def complete(output: Tensor, held_out: LabelledPhotos, facts: dict[str, Any]) ->
     curves = None if found.raw is None else calibration.fit(found.raw, found.ages)
     facts = {**facts, "metrics": metrics}
     return facts, {
-        calibration.FILE: calibration.dump(curves, *calibration.error_kernel(found.age_years, found.ages)),
+        calibration.FILE: calibration.dump(curves, found.age_years, found.ages),
         HELD_OUT: predictions.to_csv(index=False),
         CARD: model_card(facts, tables),
     }

@@ -292,7 +292,12 @@ def main(settings: Settings) -> None:
     facts, files = release.complete(output, held_out, facts)
     model_version = checkpoint.save(settings.out, network, facts, files)
     shutil.rmtree(progress, ignore_errors=True)
-    print(f"{settings.out}: version {model_version}, {facts['metrics']}")
+    metrics = facts["metrics"]
+    print(
+        f"{settings.out}: version {model_version}, held-out MAE {metrics['mae_years']:.2f} years "
+        f"({metrics['mae_low']:.2f} to {metrics['mae_high']:.2f}, n {metrics['n']}), "
+        f"constant guess {metrics['constant_mae_years']:.2f}; read {settings.out / release.CARD} before use"
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ concern decoding cost no run of their own: they are read off the default's runs.
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -162,7 +163,10 @@ def run(
         if name == "default":
             stack.enter_context(mock.patch.object(train, "train_one_epoch", watched))
             stack.callback(register_optimizer_step_post_hook(average).remove)
+        kept = train._state_path(settings.out).parent  # a patched run must not go on as another's
+        shutil.rmtree(kept, ignore_errors=True)
         trained, _ = train.train(settings, *parts)
+        shutil.rmtree(kept)
     found = readings(trained, parts[1], flags.image_size)
     if averages:
         found["weights averaged, decay 0.99"] = readings(averages[0].module, parts[1], flags.image_size)[""]

@@ -126,9 +126,10 @@ def test_an_age_without_photos_borrows_from_its_neighbours_and_says_how_few():
 def test_what_is_stored_is_what_is_read():
     mass, ages = drawn(300, stated=3, actual=6)
     fitted = fit(mass, ages)
-    text = calibration.dump(fitted, *error_kernel(quantile(mass, 0.5).double().numpy(), ages))
+    text = calibration.dump(fitted, quantile(mass, 0.5).double().numpy(), ages)
     read = calibration.load(text)
     assert read.n_photos == 300
     assert torch.allclose(read(mass), fitted(mass), atol=1e-4)
-    assert np.array(json.loads(text)["error_kernel"]["probability"]).shape == (N_AGES, N_AGES)
-    assert calibration.load(calibration.dump(None, np.eye(N_AGES), np.ones(N_AGES))) is None
+    kernel = json.loads(text)["error_kernel"]
+    assert (np.array(kernel["probability"]).shape, kernel["n_photos"]) == ((N_AGES, N_AGES), 300)
+    assert calibration.load(calibration.dump(None, np.array([30.0]), np.array([28]))) is None
