@@ -43,7 +43,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Context, CronTriggerTimetable, Param
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.types import DagRunProtocol
 
 PYTHON = shlex.quote(os.environ.get("BREAD_SALT_PYTHON", sys.executable))
@@ -61,7 +61,10 @@ def run_name(dag_run: DagRunProtocol) -> str:
 
 
 class ProgramOperator(BashOperator):
-    """Runs one of our programs. Exit code 2, an input or a setting that a person must mend, is not retried."""
+    """Runs one of our programs. Not retried: exit code 2, which a person must mend, and what took too long.
+
+    A training that was begun again at once after its time would hold the GPU in the night.
+    """
 
     def execute(self, context: Context) -> Any:
         """Run the program and fail for good where a retry could only fail again."""
@@ -71,6 +74,11 @@ class ProgramOperator(BashOperator):
             if str(error).endswith("exit code 2."):
                 raise AirflowFailException(f"{self.task_id}: see the line 'error: ...' above") from error
             raise
+        except AirflowTaskTimeout as error:
+            self.on_kill()  # Airflow calls it only for its own exception
+            raise AirflowFailException(
+                f"{self.task_id} took too long; clear it to go on, when nothing waits"
+            ) from error
 
 
 with DAG(
@@ -80,7 +88,7 @@ with DAG(
     schedule=CronTriggerTimetable("0 10 1 * *", timezone=str(TIME_ZONE)),
     start_date=datetime(2026, 1, 1, tzinfo=TIME_ZONE),
     catchup=False,  # the labelled set of a past month is gone
-    max_active_runs=1,  # two would train on one machine at half the speed each
+    max_active_runs=1,  # of scheduled runs; those started by hand count apart, and only a pool holds them back
     params={
         "preset": Param("full", enum=["quick", "full", "original"], description="see python -m model.train --help")
     },
@@ -104,7 +112,7 @@ with DAG(
         " --out {{ var.value.bread_salt_model_store | quote }}/candidates/age-{{ run_name(dag_run) }}"
         " --preset {{ params.preset | quote }}",
         pool=POOL,
-        execution_timeout=timedelta(hours=12),  # before the next night; another try goes on from there
+        execution_timeout=timedelta(hours=12),  # it ends before the night, which needs the GPU
     )
 
     judge = ProgramOperator(

@@ -15,18 +15,20 @@ def augment(photos: Tensor, generator: torch.Generator) -> Tensor:
         generator: of the CPU, so that every device draws the same.
     """
     n = len(photos)
+    # Moved at once: each copy to a GPU waits for what runs there.
+    drawn = torch.rand(7, n, generator=generator).to(photos.device, non_blocking=True)  # 0-1
 
-    def uniform(low: float, high: float) -> Tensor:
-        return torch.empty(n).uniform_(low, high, generator=generator).to(photos.device)
+    def between(row: int, low: float, high: float) -> Tensor:
+        return low + (high - low) * drawn[row]
 
-    angle, scale = uniform(-10, 10) * math.pi / 180, uniform(0.85, 1.1)
-    mirror = uniform(-1, 1).sign()
-    across = torch.stack([mirror * angle.cos() * scale, -angle.sin() * scale, uniform(-0.08, 0.08)], dim=1)
-    down = torch.stack([mirror * angle.sin() * scale, angle.cos() * scale, uniform(-0.08, 0.08)], dim=1)
+    angle, scale = between(0, -10, 10) * math.pi / 180, between(1, 0.85, 1.1)
+    mirror = torch.where(drawn[2] < 0.5, -1.0, 1.0)
+    across = torch.stack([mirror * angle.cos() * scale, -angle.sin() * scale, between(3, -0.08, 0.08)], dim=1)
+    down = torch.stack([mirror * angle.sin() * scale, angle.cos() * scale, between(4, -0.08, 0.08)], dim=1)
     pixels = photos.permute(0, 3, 1, 2).float()
     grid = functional.affine_grid(torch.stack([across, down], dim=1), list(pixels.shape), align_corners=False)
     pixels = functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
-    contrast, brightness = uniform(0.8, 1.25).view(n, 1, 1, 1), uniform(0.8, 1.25).view(n, 1, 1, 1)
+    contrast, brightness = between(5, 0.8, 1.25).view(n, 1, 1, 1), between(6, 0.8, 1.25).view(n, 1, 1, 1)
     pixels = ((pixels - mean) * contrast + mean * brightness).clamp(0, 255)
     return pixels.round().to(torch.uint8).permute(0, 2, 3, 1)

@@ -49,7 +49,7 @@ class Calibration:
     def __call__(self, mass: Tensor) -> Tensor:
         """Return calibrated probabilities (B, 101) for those of the network (B, 101)."""
         cumulative = mass.cumsum(dim=1).clamp(max=1)
-        curves = self.curves.to(mass.device)
+        curves = self.curves
         position = quantile(mass, 0.5) / NODE_YEARS  # (B,)
         node = position.floor().long().clamp(max=len(curves) - 2)
         curve = torch.lerp(curves[node], curves[node + 1], (position - node)[:, None])  # (B, 91)
@@ -60,6 +60,10 @@ class Calibration:
         # The last bin takes what rounding left over.
         mapped[:, -1] = 1
         return mapped.diff(dim=1, prepend=torch.zeros_like(mapped[:, :1]))
+
+    def to(self, device: torch.device) -> "Calibration":
+        """Return the same on another device, where its arguments are then to be."""
+        return Calibration(curves=self.curves.to(device), n_photos=self.n_photos)
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads."""

@@ -21,6 +21,18 @@ WEIGHTS = "weights.safetensors"
 CARD = "model.json"
 
 
+def check_replaceable(folder: Path) -> None:
+    """Stop before work is done whose result could only be written over something else.
+
+    Raises:
+        InputError: at `folder` there is something, and it is no model folder.
+    """
+    if not folder.name:
+        raise InputError(f"out is {str(folder)!r}; it must be the name of a model folder, such as models/age")
+    if folder.exists() and not (folder / CARD).is_file():
+        raise InputError(f"out is {folder}, which exists and is no model folder; name another, it would be replaced")
+
+
 def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mapping[str, str] | None = None) -> str:
     """Write a model folder in one step and return its version.
 
@@ -40,7 +52,7 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mappin
         (draft / name).write_text(text, encoding="utf-8")
     hashes = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
     card = {"network": asdict(network.config), "sha256": hashes, **facts}
-    (draft / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (draft / CARD).write_text(json.dumps(card, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
     if folder.exists():
         old = folder.rename(draft.with_name(f"{draft.name}-old"))
         draft.rename(folder)

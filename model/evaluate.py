@@ -1,14 +1,15 @@
 """Judge a model folder on a labelled set: errors, calibration and rules of thumb, with intervals and by group.
 
-The network runs as it does at night: same class, same pixels, same precision. Where the set is the one that the
-model was trained on, only the part that was held out is judged, and each of its photos is calibrated by the others,
-because the stored calibration was learnt from them; any other set is judged whole, with the stored calibration.
+The network runs as it does at night: same class, same pixels, same precision. It is judged by the photos of the set
+that it has not learnt, and with --against by those that neither model has. Where the stored calibration was learnt
+from some of them, each photo is calibrated by the others instead.
 
 Writes `judgement.json` and `judgement.html`. The page shows the 25 worst photos: it is for those who may
 see them.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,52 +52,46 @@ def network_output(predictor: AgePredictor, labelled: LabelledPhotos) -> torch.T
     return torch.cat([predictor.output(photos[start : start + predictor.batch_size]).cpu() for start in progress])
 
 
-def judged_part(labelled: LabelledPhotos, model: Path) -> tuple[LabelledPhotos, bool]:
-    """Return the photos to judge by, and whether they are those that the model's calibration was learnt from.
+def unlearnt(labelled: LabelledPhotos, models: Sequence[Path]) -> LabelledPhotos:
+    """Return the photos that none of the models was trained on, nor on a copy of them that is in the set.
 
-    A set that has most of the model's held-out photos is the one it was trained on, even if photos have come or gone
-    since: a photo never changes its side.
+    Raises:
+        InputError: there are fewer than two.
     """
-    known = set(release.read_held_out(model)[["file_name", "real_age"]].itertuples(index=False, name=None))
-    here = set(zip(labelled.file_names, labelled.ages.tolist(), strict=True))
-    if len(known & here) <= len(known) / 2:
-        return labelled, False
-    share = checkpoint.read_card(model)["training"]["held_out_share"]
-    return labelled.split(share, labelled.groups())[1], True
+    learnt = set[str]().union(*(release.learnt_photos(model) for model in models))
+    known = np.array([digest in learnt for digest in labelled.digests()])
+    if known.any():
+        groups = labelled.groups()
+        known = np.isin(groups, groups[known])
+    part = labelled.take(~known)
+    if len(part.ages) < 2:
+        raise InputError(
+            f"{labelled.folder} has {len(part.ages)} photos that the models were not trained on; bring more"
+        )
+    return part
 
 
-def judge(model: Path, labelled: LabelledPhotos) -> tuple[Predictions, LabelledPhotos, dict[str, Any]]:
-    """Predict and judge; returns the predictions, the photos they are of, and all figures."""
-    part, is_held_out = judged_part(labelled, model)
+def judge(model: Path, part: LabelledPhotos) -> tuple[Predictions, dict[str, Any]]:
+    """Predict and judge photos that the model has not learnt; returns the predictions and all figures.
+
+    Where some of them are what its calibration was learnt from, each is calibrated by the others instead.
+    """
     predictor = AgePredictor(model)
+    is_held_out = bool(set(release.read_held_out(model)["digest"]) & set(part.digests()))
     stored = None if is_held_out else predictor.calibration
     found = judgement.predictions(network_output(predictor, part), part.ages, stored)
     constant = checkpoint.read_card(model)["data"]["median_age_years"]
-    tables = judgement.tables(found, part.attributes(), constant=constant)
-    return (
-        found,
-        part,
-        {
-            "model_version": predictor.version,
-            "photos": "held out from training" if is_held_out else "the whole set, calibrated as stored",
-            "metrics": asdict(measure(found.age_years, found.ages, constant=constant)),
-            **tables,
-        },
-    )
+    return found, {
+        "model_version": predictor.version,
+        "calibrated_by": "each other, as these photos were held out from training" if is_held_out else "what is stored",
+        "metrics": asdict(measure(found.age_years, found.ages, constant=constant)),
+        **judgement.tables(found, part.attributes(), constant=constant),
+    }
 
 
-def compare(found: Predictions, part: LabelledPhotos, other: Path, labelled: LabelledPhotos) -> dict[str, Any]:
-    """Judge another model on the same photos.
-
-    Raises:
-        InputError: those photos are not the ones that the other model would be judged by, so it may have learnt some.
-    """
-    theirs, other_part, figures = judge(other, labelled)
-    if other_part.fingerprint != part.fingerprint:
-        raise InputError(
-            f"against is {other}, which held other photos of {labelled.folder} out; "
-            "compare on a set that neither model has seen"
-        )
+def compare(found: Predictions, other: Path, part: LabelledPhotos) -> dict[str, Any]:
+    """Judge another model on the same photos, which it has not learnt either."""
+    theirs, figures = judge(other, part)
     gain, verdict = judgement.compare(found.age_years, theirs.age_years, found.ages)
     return {
         "against": figures["model_version"],
@@ -110,7 +105,9 @@ def judgement_page(figures: dict[str, Any], found: Predictions, part: LabelledPh
     """Draw the figures of a judgement, and show the photos that it got most wrong."""
     page = Page(f"Age model {figures['model_version']}")
     page.notice("Shows photos of people: for those who may see them, and not to be passed on.")
-    page.paragraph(f"Photos: {figures['photos']}.")
+    page.paragraph(
+        f"{len(part.ages):,} photos that the model has not learnt, calibrated by {figures['calibrated_by']}."
+    )
     page.table(pd.DataFrame([figures["metrics"]]), "Errors, years", 2)
     if "comparison" in figures:
         page.paragraph(f"Compared with {figures['comparison']['against']}: {figures['comparison']['verdict']}.")
@@ -144,25 +141,25 @@ def judgement_page(figures: dict[str, Any], found: Predictions, part: LabelledPh
 
 def main(settings: Settings) -> None:
     """Judge, print, write."""
-    labelled = read_labels(settings.data)
-    found, part, figures = judge(settings.model, labelled)
-    if settings.against:
-        figures["comparison"] = compare(found, part, settings.against, labelled)
+    model = settings.model.resolve()  # a promotion may move the link while we judge
+    other = settings.against and settings.against.resolve()
+    part = unlearnt(read_labels(settings.data), [model, other] if other else [model])
+    found, figures = judge(model, part)
+    if other:
+        figures["comparison"] = compare(found, other, part)
     for name, value in figures.items():
         if isinstance(value, pd.DataFrame):
-            print(
-                f"\n{judgement.TITLES.get(name, name.replace('_', ' ').capitalize())}\n{value.to_string(index=False)}"
-            )
+            print(f"\n{judgement.title(name)}\n{value.to_string(index=False)}")
         else:
             print(f"{name}: {value}")
-    out = settings.out or settings.model.with_name(f"{settings.model.name}.judgement")
+    out = settings.out or model.with_name(f"{model.name}.judgement")
     out.mkdir(parents=True, exist_ok=True)
-    judgement_page(figures, found, part, settings.model).write(out / "judgement.html")
+    judgement_page(figures, found, part, model).write(out / "judgement.html")
+    draft = out / ".judgement.json"
     plain = {
         name: value.to_dict("records") if isinstance(value, pd.DataFrame) else value for name, value in figures.items()
     }
-    draft = out / ".judgement.json"
-    draft.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+    draft.write_text(pd.Series(plain).to_json(indent=2) + "\n", encoding="utf-8")  # NaN, which is no JSON, as null
     draft.replace(out / "judgement.json")
     print(f"\n{out / 'judgement.html'}")
 

@@ -162,7 +162,7 @@ def tables(
         attributes: groups (N,) by name, such as sex.
         constant: age, years, that the baseline answers for everybody.
     """
-    groups = {"decade": decades(found.ages), **attributes}
+    groups = {**attributes, "decade": decades(found.ages)}
     errors = {
         f"error_by_{name}": error_by(values, found.age_years, found.ages, constant=constant)
         for name, values in groups.items()
@@ -173,6 +173,11 @@ def tables(
         "decisions": decisions(found.age_years, found.ages),
         "reliability": reliability(found),
     }
+
+
+def title(name: str) -> str:
+    """Return what to call a table of `tables`."""
+    return TITLES.get(name, name.replace("_", " ").capitalize())
 
 
 def compare(predicted: Floats, other: Floats, ages: Ages) -> tuple[Interval, str]:

@@ -5,6 +5,7 @@ bins, age is continuous with bin `a` spread evenly over [a - 0.5, a + 0.5), so t
 on 30 decodes to 30.0, and rounding a decoded age gives back completed years.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -33,7 +34,7 @@ class NetworkConfig:
 
     head: Head = "distribution"
     """`distribution` over ages 0-100 decoded to its median, or `scalar`: years, the original study's baseline."""
-    image_size: int = 112
+    image_size: int
     """Side of the square input, pixels."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Red, green and blue mean of ImageNet, of values scaled to 0-1: what pretrained weights expect."""
@@ -54,7 +55,8 @@ class AgeNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.backbone: ResNet = backbone or resnet50(weights=None)
-        self.backbone.fc = nn.Linear(2048, N_AGES if config.head == "distribution" else 1)
+        self.backbone.fc = nn.Identity()
+        self.top = nn.Linear(2048, N_AGES if config.head == "distribution" else 1)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
@@ -66,7 +68,7 @@ class AgeNetwork(nn.Module):
         Args:
             ages: (N,) labels of the training part.
         """
-        bias = self.backbone.fc.bias
+        bias = self.top.bias
         if self.config.head == "scalar":
             nn.init.constant_(bias, float(np.median(ages)))
             return
@@ -79,12 +81,15 @@ class AgeNetwork(nn.Module):
         """Return logits over ages, float32 (B, 101), or years (B, 1) with the scalar head.
 
         Args:
-            photos: uint8 (B, S, S, 3). The permuted view is already in channels-last order.
+            photos: uint8 (B, S, S, 3).
         """
         pixels = photos.permute(0, 3, 1, 2).float() / 255.0  # (B, 3, S, S)
         pixels = (pixels - self.mean) / self.std
-        output: Tensor = self.backbone(pixels.to(self.backbone.conv1.weight.dtype))
-        return output.float()
+        features = self.backbone(pixels.to(self.backbone.conv1.weight.dtype))  # (B, 2048)
+        # In half precision the years of a scalar head would come in steps of a quarter or a half.
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            output: Tensor = self.top(features.float())
+        return output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +184,8 @@ def pretrained_backbone(source: str) -> tuple[ResNet, str]:
         raise InputError(
             f"pretrained is {source!r}; it must be auto, none or a file with ResNet-50 weights: {reason}"
         ) from None
-    return backbone, f"file {Path(source).name}"
+    # The hash, because a file at the same place need not be the same file.
+    return backbone, f"file {Path(source).name} {hashlib.sha256(Path(source).read_bytes()).hexdigest()[:12]}"
 
 
 def _random_backbone() -> ResNet:

@@ -4,11 +4,6 @@ Photos are read and decoded in threads while the network works on the batch befo
 whatever batches they travelled in.
 """
 
-import hashlib
-import os
-import platform
-import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,11 +16,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.fx.experimental.optimization import fuse
 
-from model import calibration, checkpoint
+from model import calibration, checkpoint, package
 from model.data import MAX_PHOTO_BYTES, Pixels, UnreadablePhotoError, decode_photo
-from model.network import AgeNetwork, decode
+from model.network import decode
 
 __all__ = [
     "MAX_PHOTO_BYTES",
@@ -38,9 +32,10 @@ __all__ = [
     "version",
 ]
 
+prepare = package.prepare
 version = checkpoint.version
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-"""`auto` is bfloat16, but float32 on a CPU without instructions for it; `float16` is for CUDA only."""
+"""`auto` is bfloat16, or float32 on a CPU without instructions for it; `float16` is for CUDA only."""
 
 
 class PhotoScore(NamedTuple):
@@ -64,11 +59,10 @@ class AgePredictor:
     bfloat16 where the processor has instructions for it; a photo's age is the same within 0.1 year.
 
     Attributes:
-        version: model version, as `checkpoint.version`.
+        version: as `checkpoint.version`.
         image_size: side of the pixels it takes.
         calibration: of the folder; None where it has none.
-        batch_size: the largest batch it is given; on CUDA every batch is padded to it, as each new shape would
-            be compiled anew.
+        batch_size: the largest batch; on CUDA every batch is padded to it, as each shape is compiled anew.
     """
 
     def __init__(
@@ -87,20 +81,33 @@ class AgePredictor:
         # A file that the version does not name has no say in what is done under its name.
         is_calibrated = calibration.FILE in checkpoint.read_card(folder)["sha256"]
         stored = folder / calibration.FILE
-        self.calibration = calibration.load(stored.read_text(encoding="utf-8")) if is_calibrated else None
-        package = _package_path(folder, self.version)
+        loaded = calibration.load(stored.read_text(encoding="utf-8")) if is_calibrated else None
+        self.calibration = loaded and loaded.to(self.device)
+        built = package.path(folder, self.version)
         self._forward: Callable[[Tensor], Tensor]
         if self.device.type == "cuda":
             dtype = torch.bfloat16 if precision == "auto" else getattr(torch, precision)
-            self._forward = torch.compile(_folded(network, dtype).to(self.device), dynamic=False)
+            self._forward = self._compiled(package.folded(network, dtype).to(self.device))
         elif precision == "float16":
             raise ValueError("precision is float16; a CPU takes auto, float32 or bfloat16")
-        elif precision == "float32" or (precision == "auto" and not _cpu_has_bfloat16()):
-            self._forward = _folded(network, torch.float32)
-        elif package.is_file():
-            self._forward = _load_package(package)
+        elif precision == "float32" or (precision == "auto" and not package.cpu_has_bfloat16()):
+            self._forward = package.folded(network, torch.float32)
+        elif built.is_file():
+            self._forward = package.load(built)
         else:
-            self._forward = _folded(network, torch.bfloat16)
+            self._forward = package.folded(network, torch.bfloat16)
+
+    def _compiled(self, network: Any) -> Callable[[Tensor], Tensor]:
+        """Compile for the one shape of batches, or run as it is where that can't be done (no C compiler)."""
+        compiled: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
+        size = (self.batch_size, self.image_size, self.image_size, 3)
+        try:
+            with torch.inference_mode():
+                compiled(torch.zeros(size, dtype=torch.uint8, device=self.device))
+        except RuntimeError as error:  # of Dynamo, Inductor and Triton alike
+            print(f"not compiled, so slower: {str(error).splitlines()[0]}", flush=True)
+            compiled = network
+        return compiled
 
     def output(self, photos: Pixels) -> Tensor:
         """Return the network's output on the device, float32: (B, 101) logits, or (B, 1) years of a scalar head.
@@ -206,83 +213,3 @@ class _Running(NamedTuple):
             else:
                 known: list[Any] = [None if isnan(value) else value for value in next(rows)]
                 yield PhotoScore(*known)
-
-
-def prepare(folder: Path) -> str:
-    """Compile the network for this machine's processor once, and say what scoring on it will run.
-
-    The package (ahead-of-time Inductor) is a cache beside the model folder, one for each model version, torch and
-    kind of processor. Where it can't be built (no C++ compiler, folder not writable) scoring is correct but slower.
-
-    Raises:
-        InputError: the folder is no sound model folder.
-    """
-    model_version = version(folder)
-    if torch.cuda.is_available():
-        return "cuda, compiled at first use"
-    if not _cpu_has_bfloat16():
-        return "cpu, float32"
-    package = _package_path(folder, model_version)
-    if package.is_file():
-        return "cpu, bfloat16, compiled"
-    network = checkpoint.load(folder)
-    size = network.config.image_size
-    example = torch.zeros(8, size, size, 3, dtype=torch.uint8)
-    try:
-        package.parent.mkdir(exist_ok=True)
-        with torch.no_grad(), tempfile.TemporaryDirectory(dir=package.parent) as draft:
-            program = torch.export.export(
-                _folded(network, torch.bfloat16),
-                (example,),
-                dynamic_shapes=({0: torch.export.Dim("batch", min=2, max=1024)},),
-            )
-            built = torch._inductor.aoti_compile_and_package(  # noqa: SLF001
-                program, package_path=f"{draft}/network.pt2", inductor_configs=_ONE_BUILD
-            )
-            Path(built).replace(package)
-    except (OSError, RuntimeError) as error:
-        return f"cpu, bfloat16, not compiled ({type(error).__name__}: {str(error).splitlines()[0]})"
-    return "cpu, bfloat16, compiled"
-
-
-_ONE_BUILD = {"aot_inductor.precompile_headers": False, "cpp_cache_precompile_headers": False}
-"""Precompiled headers pay from the second build on: for one they cost 10 s, and leave 290 MB in TMPDIR."""
-
-
-def _folded(network: AgeNetwork, dtype: torch.dtype) -> Any:
-    folded: Any = fuse(network)
-    folded.backbone.to(dtype)
-    return folded.to(memory_format=torch.channels_last)
-
-
-def _cpu_has_bfloat16() -> bool:
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())  # noqa: SLF001
-
-
-def _package_path(folder: Path, model_version: str) -> Path:
-    flags = platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        flags += next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
-    cpu = hashlib.sha256(flags.encode()).hexdigest()[:8]
-    return folder.with_name(f"{folder.name}.compiled") / f"{model_version}-{torch.__version__}-{cpu}.pt2"
-
-
-_loading = threading.Lock()
-
-
-def _load_package(package: Path) -> Callable[[Tensor], Tensor]:
-    # Without the check a batch in another layout gives wrong numbers and no error.
-    os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"
-    # The loader unpacks 47 MB into TMPDIR and leaves it there; once it is mapped, the files can go.
-    before = os.environ.get("TMPDIR")
-    with _loading, tempfile.TemporaryDirectory() as scratch:
-        os.environ["TMPDIR"] = scratch
-        try:
-            loaded: Callable[[Tensor], Tensor] = torch._inductor.aoti_load_package(str(package))  # noqa: SLF001
-        finally:
-            if before is None:
-                del os.environ["TMPDIR"]
-            else:
-                os.environ["TMPDIR"] = before
-    return loaded

@@ -34,8 +34,6 @@ class Recipe:
     """Decoupled weight decay of AdamW, on matrices and kernels."""
     label_sigma_years: float = 2.0
     """Width of the normal kernel that blurs a label over neighbouring ages, years."""
-    augment: bool = True
-    """Whether photos are varied; mirrored they are in any case."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -72,5 +70,5 @@ PRESETS: dict[Preset, Recipe] = {
         learning_rate=5e-4,
     ),
 }
-"""`quick` takes about an hour on 2 cores, `full` wants a GPU, `original` is the first study's network: one number of
-years, ten epochs, no layer frozen."""
+"""`quick` takes about an hour on 2 cores, `full` wants a GPU. `original` is the first study's network: one number of
+years, ten epochs at one size, no layer frozen; how photos are varied, optimiser and schedule are today's."""

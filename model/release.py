@@ -14,10 +14,13 @@ from model.data import LabelledPhotos
 from model.metrics import measure
 
 HELD_OUT = "held_out.csv"
+LEARNT = "learnt_photos.txt"
 CARD = "MODEL_CARD.md"
 
 
-def complete(output: Tensor, held_out: LabelledPhotos, facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def complete(
+    output: Tensor, training: LabelledPhotos, held_out: LabelledPhotos, facts: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Calibrate and judge a trained network on the photos that it was not trained on.
 
     Every figure is of photos that were calibrated by the other held-out ones; the stored calibration is learnt from
@@ -25,7 +28,8 @@ def complete(output: Tensor, held_out: LabelledPhotos, facts: dict[str, Any]) ->
 
     Args:
         output: what the network says of them on the CPU, (N, 101) or (N, 1), as `AgePredictor.output`.
-        held_out: the photos.
+        training: photos that were learnt.
+        held_out: photos that were not.
         facts: for `model.json`, with `data.median_age_years` of the training part.
 
     Returns:
@@ -36,19 +40,25 @@ def complete(output: Tensor, held_out: LabelledPhotos, facts: dict[str, Any]) ->
     metrics = asdict(measure(found.age_years, found.ages, constant=constant))
     tables = judgement.tables(found, held_out.attributes(), constant=constant)
     predictions = pd.DataFrame(
-        {"file_name": held_out.file_names, "real_age": found.ages, "age_years": found.age_years.round(4)}
+        {
+            "file_name": held_out.file_names,
+            "digest": held_out.digests(),
+            "real_age": found.ages,
+            "age_years": found.age_years.round(4),
+        }
     )
     curves = None if found.raw is None else calibration.fit(found.raw, found.ages)
     facts = {**facts, "metrics": metrics}
     return facts, {
         calibration.FILE: calibration.dump(curves, found.age_years, found.ages),
         HELD_OUT: predictions.to_csv(index=False),
+        LEARNT: "".join(f"{digest}\n" for digest in sorted(training.digests())),
         CARD: model_card(facts, tables),
     }
 
 
 def read_held_out(folder: Path) -> pd.DataFrame:
-    """Return `file_name`, `real_age` and `age_years` of the photos held out when the model of `folder` was trained.
+    """Return `file_name`, `digest`, `real_age` and `age_years` of the photos that the model of `folder` held out.
 
     Raises:
         InputError: the folder has no such file.
@@ -56,7 +66,19 @@ def read_held_out(folder: Path) -> pd.DataFrame:
     path = folder / HELD_OUT
     if not path.is_file():
         raise InputError(f"{folder} lacks {HELD_OUT}; only folders that model.train wrote can be judged or promoted")
-    return pd.read_csv(path, dtype={"file_name": str})
+    return pd.read_csv(path, dtype={"file_name": str, "digest": str}, keep_default_na=False)
+
+
+def learnt_photos(folder: Path) -> set[str]:
+    """Return the digests, as `LabelledPhotos.digests`, of the photos that the model of `folder` was trained on.
+
+    Raises:
+        InputError: the folder has no such file.
+    """
+    path = folder / LEARNT
+    if not path.is_file():
+        raise InputError(f"{folder} lacks {LEARNT}; only folders that model.train wrote can be judged")
+    return set(path.read_text(encoding="utf-8").split())
 
 
 def model_card(facts: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
@@ -64,7 +86,7 @@ def model_card(facts: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
     metrics, data, training = facts["metrics"], facts["data"], facts["training"]
     what = (
         f"ResNet-50, {training['head']} head, {training['image_size']} px, preset `{training['preset']}`, "
-        f"{training['epochs']} epochs. Backbone: {facts['pretrained']}."
+        f"{training['epochs']} epochs. Backbone: {training['pretrained']}."
     )
     use = (
         "An approximate age from a photo of a face, for statistics over many shoppers, and for picking receipts that "
@@ -95,16 +117,20 @@ def weaknesses(tables: dict[str, pd.DataFrame]) -> str:
     for name, frame in tables.items():
         if name.startswith("error_by_"):
             overall = float(np.average(frame["mae_years"], weights=frame["n"]))
-            rows = frame[frame["mae_low"] > overall]
+            rows = frame[(frame["mae_low"] > overall) & (frame["n"] >= MIN_PHOTOS)]
             kind = name.removeprefix("error_by_").replace("_", " ")
             worse += [f"{kind} {row.group} ({row.mae_years:.1f} years, n {row.n})" for row in rows.itertuples()]
     if not worse:
-        return "No group's error is shown to be above that of all photos."
-    return "Errors are above those of all photos, beyond chance, for: " + "; ".join(worse) + "."
+        return f"In no group of {MIN_PHOTOS} photos or more does the 95 % interval of the error lie above that of all."
+    return "The 95 % interval of the error lies above the error of all photos for: " + "; ".join(worse) + "."
+
+
+MIN_PHOTOS = 30
+"""Bootstrap intervals of fewer are too narrow to accuse a group by: of two photos, one time in seven."""
 
 
 def _sections(tables: dict[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame]]:
-    return [(judgement.TITLES.get(name, name.replace("_", " ").capitalize()), frame) for name, frame in tables.items()]
+    return [(judgement.title(name), frame) for name, frame in tables.items()]
 
 
 def _markdown(frame: pd.DataFrame, title: str) -> str:

@@ -1,10 +1,11 @@
 """Train the age model on a labelled set and write a model folder that is complete in itself.
 
 Progress is kept after every epoch in `OUT.training/`; the same command started again goes on from there and
-ends with the same weights as an uninterrupted run on the same machine.
+ends with the same weights as an uninterrupted run on the same machine (on a GPU, whose sums have no fixed order, with
+weights as good).
 """
 
-import shutil
+import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from model.data import LabelledPhotos, Pixels, read_labels
 from model.evaluate import network_output
 from model.network import AgeNetwork, Head, NetworkConfig, decode, loss, pretrained_backbone
 from model.predict import AgePredictor
+from model.progress import Part, Progress, alone
 from model.recipe import PRESETS, Preset, Recipe
 
 
@@ -56,6 +58,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0.01 <= self.held_out_share <= 0.5:
             raise InputError(f"held_out_share is {self.held_out_share}; it must be between 0.01 and 0.5")
+        _ = self.recipe  # checks what was given
 
     @property
     def recipe(self) -> Recipe:
@@ -72,7 +75,7 @@ class Settings:
 
 
 class _Clock:
-    """Share of the time in which the device prepares photos instead of training on them."""
+    """Share of the time that goes into taking photos from memory and varying them, which training waits for."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == "cuda"
@@ -108,7 +111,7 @@ def train_one_epoch(  # noqa: PLR0913  a step needs them all, by name
     schedule: torch.optim.lr_scheduler.LRScheduler,
     recipe: Recipe,
     seed: int,
-    progress: "tqdm[Any]",
+    bar: "tqdm[Any]",
 ) -> dict[str, float]:
     """Train on every photo once; all randomness comes from the seed and the epoch.
 
@@ -121,7 +124,7 @@ def train_one_epoch(  # noqa: PLR0913  a step needs them all, by name
         schedule: one step for each batch.
         recipe: of the run.
         seed: of the run.
-        progress: advanced by the pixels of each photo, in millions; shows loss and MAE of the epoch so far.
+        bar: advanced by the pixels of each photo, in millions; shows loss and MAE of the epoch so far.
 
     Returns:
         Means of loss and absolute error (of varied photos, as the network was at each step), and `data_share`, the
@@ -151,8 +154,8 @@ def train_one_epoch(  # noqa: PLR0913  a step needs them all, by name
         # Reading a figure waits for the device, so the bar is not told of each step.
         if step % _STEPS_SHOWN == 0 or step == n_batches:
             mean_loss, mae = (sums / step).tolist()
-            progress.set_postfix(epoch=f"{epoch + 1}/{recipe.epochs}", loss=f"{mean_loss:.2f}", mae=f"{mae:.2f}")
-            progress.update(_megapixels(photos, recipe.batch_size * ((step - 1) % _STEPS_SHOWN + 1)))
+            bar.set_postfix(epoch=f"{epoch + 1}/{recipe.epochs}", loss=f"{mean_loss:.2f}", mae=f"{mae:.2f}")
+            bar.update(_megapixels(photos, recipe.batch_size * ((step - 1) % _STEPS_SHOWN + 1)))
     mean_loss, mae = (sums / n_batches).tolist()
     return {"loss": mean_loss, "mae_years": mae, "data_share": clock.data_share()}
 
@@ -199,20 +202,23 @@ def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos
         fused=True,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=n_steps, pct_start=0.15)
-    parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    run_facts = {**_plain(settings), "training_fingerprint": training.fingerprint}
-    state = _state_path(settings.out)
-    history = _resume(state, run_facts, parts, device)
+    parts: dict[str, Part] = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    facts = _plain(settings, pretrained)
+    progress = Progress(
+        folder=_progress_folder(settings.out), run={**facts, "training_fingerprint": training.fingerprint}
+    )
+    history = progress.load(parts, device)
     ages, held_out_ages = torch.from_numpy(training.ages).to(device), torch.from_numpy(held_out.ages)
     photos: Tensor | None = None
     sizes = [recipe.size_at(epoch) for epoch in range(recipe.epochs)]
     work = [len(training.ages) // recipe.batch_size * recipe.batch_size * size**2 / 1e6 for size in sizes]
-    with tqdm(total=sum(work), initial=sum(work[: len(history)]), unit="Mpx", bar_format=_BAR) as progress:
+    with tqdm(total=sum(work), initial=sum(work[: len(history)]), unit="Mpx", bar_format=_BAR) as bar:
         for epoch in range(len(history), recipe.epochs):
             began = time.monotonic()
             if photos is None or photos.shape[1] != sizes[epoch]:
                 photos = torch.from_numpy(training.pixels(sizes[epoch])).to(device)
                 judged = held_out.pixels(sizes[epoch])
+            decoded = time.monotonic()
             figures = train_one_epoch(
                 network,
                 photos,
@@ -222,16 +228,22 @@ def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos
                 schedule=schedule,
                 recipe=recipe,
                 seed=settings.seed,
-                progress=progress,
+                bar=bar,
             )
+            figures["images_per_second"] = len(ages) / (time.monotonic() - decoded)
+            figures["decode_seconds"] = decoded - began
+            if not math.isfinite(figures["loss"]):
+                raise InputError(
+                    f"the loss is no number in epoch {epoch + 1}; learning_rate {recipe.learning_rate} is too high"
+                )
             figures["held_out_mae_years"] = held_out_mae(network, judged, held_out_ages, recipe.batch_size)
             figures["seconds"] = time.monotonic() - began
             history.append({name: round(value, 4) for name, value in figures.items()})
-            progress.write(f"epoch {epoch + 1}: {history[-1]}")
-            _keep(state, {"run": run_facts, "history": history}, parts)
+            bar.write(f"epoch {epoch + 1}: {history[-1]}")
+            progress.keep(parts, history)
+    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
     return network, {
-        "pretrained": pretrained,
-        "training": {**_plain(settings), "device": device.type, "torch": torch.__version__},
+        "training": {**facts, "device": device.type, "torch": torch.__version__, "peak_memory_gib": peak},
         "history": history,
         "data": {
             "n_training": len(training.file_names),
@@ -246,52 +258,30 @@ def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos
 _BAR = "{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
 
 
-def _plain(settings: Settings) -> dict[str, Any]:
+def _plain(settings: Settings, pretrained: str) -> dict[str, Any]:
     """What shapes the weights. Where files lie does not, and is nobody's business."""
-    names = ("preset", "pretrained", "held_out_share", "seed")
-    return {**{name: getattr(settings, name) for name in names}, **asdict(settings.recipe)}
+    chosen = {"preset": settings.preset, "held_out_share": settings.held_out_share, "seed": settings.seed}
+    return {"pretrained": pretrained, **chosen, **asdict(settings.recipe)}
 
 
-def _state_path(out: Path) -> Path:
-    return out.with_name(f"{out.name}.training") / "state.pt"
-
-
-def _resume(
-    path: Path, run_facts: dict[str, Any], parts: dict[str, Any], device: torch.device
-) -> list[dict[str, float]]:
-    """Load what an earlier run kept, if it was the same run; returns the figures of the epochs that it did."""
-    if not path.is_file():
-        return []
-    saved = torch.load(path, map_location=device, weights_only=True)
-    if saved["run"] != run_facts:
-        changed = sorted(key for key in run_facts if saved["run"].get(key) != run_facts[key])
-        raise InputError(f"{path.parent} was begun with other {', '.join(changed)}; go on with the same, or remove it")
-    for name, part in parts.items():
-        part.load_state_dict(saved[name])
-    history: list[dict[str, float]] = saved["history"]
-    return history
-
-
-def _keep(path: Path, facts: dict[str, Any], parts: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    torch.save({**facts, **{name: part.state_dict() for name, part in parts.items()}}, draft)
-    draft.replace(path)
+def _progress_folder(out: Path) -> Path:
+    return out.with_name(f"{out.name}.training")
 
 
 def main(settings: Settings) -> None:
     """Read the labelled set, train, calibrate, judge, write the model folder, remove the kept progress."""
+    checkpoint.check_replaceable(settings.out)
     labelled = read_labels(settings.data)
     training, held_out = labelled.split(settings.held_out_share, labelled.groups())
-    if not training.file_names or not held_out.file_names:
+    if not training.file_names or len(held_out.file_names) < 2:
         raise InputError(f"{settings.data} has too few photos to keep {settings.held_out_share:.0%} apart")
-    network, facts = train(settings, training, held_out)
-    progress = _state_path(settings.out).parent
-    checkpoint.save(progress / "model", network, facts)
-    output = network_output(AgePredictor(progress / "model"), held_out)  # as it will run, not as it was trained
-    facts, files = release.complete(output, held_out, facts)
-    model_version = checkpoint.save(settings.out, network, facts, files)
-    shutil.rmtree(progress, ignore_errors=True)
+    kept = _progress_folder(settings.out)
+    with alone(kept):
+        network, facts = train(settings, training, held_out)
+        checkpoint.save(kept / "model", network, facts)
+        output = network_output(AgePredictor(kept / "model"), held_out)  # as it will run, not as it was trained
+        facts, files = release.complete(output, training, held_out, facts)
+        model_version = checkpoint.save(settings.out, network, facts, files)
     metrics = facts["metrics"]
     print(
         f"{settings.out}: version {model_version}, held-out MAE {metrics['mae_years']:.2f} years "

@@ -24,9 +24,6 @@ from model.explore.verdict import verdict
 from model.metrics import Ages
 from model.page import Page
 
-MAX_VALUES = 20
-"""A column of attributes.csv with more values, such as an identity, makes no groups."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -52,7 +49,7 @@ def study(labelled: LabelledPhotos, photos: Photos | None, population: pd.DataFr
     """
     shown = labelled.take(photos.readable) if photos is not None and photos.readable.any() else labelled
     noise = _noise(photos.copies) if photos is not None else None
-    groups = {name: values for name, values in shown.attributes().items() if len(np.unique(values)) <= MAX_VALUES}
+    groups = shown.attributes()
     by_attribute = age_study.per_attribute(shown.ages, groups) if groups else None
     findings = [
         *(_of_damage(photos.problems, len(labelled.ages)) if photos is not None else []),

@@ -54,11 +54,10 @@ def balanced(exponent: float) -> Patch:
         weights = torch.tensor(weight / weight[ages].mean(), dtype=torch.float32)
 
         def weighted(output: Tensor, batch: Tensor, *, label_sigma_years: float) -> Tensor:
-            each = [
-                loss(row[None], age[None], label_sigma_years=label_sigma_years)
-                for row, age in zip(output, batch, strict=True)
-            ]
-            return (torch.stack(each) * weights.to(output.device)[batch]).mean()
+            bins = torch.arange(N_AGES, device=output.device)
+            blurred = torch.softmax(-((bins - batch[:, None]) ** 2) / (2 * label_sigma_years**2), dim=1)
+            each = functional.cross_entropy(output, blurred, reduction="none")
+            return (each * weights.to(output.device)[batch]).mean()
 
         stack.enter_context(mock.patch.object(train, "loss", weighted))
 
@@ -163,8 +162,9 @@ def run(
         if name == "default":
             stack.enter_context(mock.patch.object(train, "train_one_epoch", watched))
             stack.callback(register_optimizer_step_post_hook(average).remove)
-        kept = train._state_path(settings.out).parent  # a patched run must not go on as another's
+        kept = train._progress_folder(settings.out)  # a patched run must not go on as another's
         shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
         trained, _ = train.train(settings, *parts)
         shutil.rmtree(kept)
     found = readings(trained, parts[1], flags.image_size)
@@ -205,17 +205,23 @@ def main() -> None:
     flags.out.mkdir(parents=True, exist_ok=True)
     path = flags.out / "results.jsonl"
     labelled = read_labels(flags.data)
-    parts = labelled.split(0.1, labelled.groups())
+    # What is held out from training proper is left alone here: it must not choose the recipe that it then judges.
+    rest, _ = labelled.split(0.1, labelled.groups())
+    parts = rest.split(0.2, rest.groups())
+    size = {"image_size": flags.image_size, "epochs": flags.epochs, "data": parts[0].fingerprint}
+
+    def kept() -> list[dict[str, object]]:
+        rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [row for row in rows if row["size"] == size]
+
     for seed in flags.seeds:
         for name in flags.only:
-            results = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-            if not any((row["name"], row["seed"]) == (name, seed) for row in results):
+            if not any((row["name"], row["seed"]) == (name, seed) for row in kept()):
                 found = run(name, seed, flags, parts)
                 with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"name": name, "seed": seed, "mae_years": found}) + "\n")
-    results = [json.loads(line) for line in path.read_text().splitlines()]
+                    file.write(json.dumps({"name": name, "seed": seed, "size": size, "mae_years": found}) + "\n")
     print(f"{flags.image_size} px, {flags.epochs} epochs, {len(parts[0].ages)} photos; judged on {len(parts[1].ages)}")
-    print(table(results).to_string(index=False, float_format="{:.2f}".format))
+    print(table(kept()).to_string(index=False, float_format="{:.2f}".format))
 
 
 if __name__ == "__main__":

@@ -126,6 +126,23 @@ def test_a_program_is_tried_again_unless_a_person_must_mend_its_input(exit_with,
     assert isinstance(raised.value, AirflowFailException) == is_final
 
 
+def test_what_took_too_long_is_ended_and_not_begun_again(load_dags, monkeypatch):
+    from airflow.providers.standard.operators.bash import BashOperator  # noqa: PLC0415
+    from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout  # noqa: PLC0415
+
+    task = load_dags().dags["train_age_model"].get_task("train")
+    ended = []
+
+    def too_long(*_):
+        raise AirflowTaskTimeout
+
+    monkeypatch.setattr(BashOperator, "execute", too_long)
+    monkeypatch.setattr(BashOperator, "on_kill", lambda task: ended.append(task.task_id))
+    with pytest.raises(AirflowFailException, match="train took too long; clear it to go on"):
+        task.execute({})
+    assert ended == ["train"]
+
+
 def test_a_model_that_is_not_better_is_skipped_and_no_failure(exit_with):
     from airflow.sdk.exceptions import AirflowSkipException  # noqa: PLC0415
 

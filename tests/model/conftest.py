@@ -10,9 +10,10 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from model import checkpoint, network, predict, promote
+from model import checkpoint, network, package, predict, promote, train
 from model.data import decode_photo
 from model.network import AgeNetwork, NetworkConfig
+from model.recipe import Recipe
 
 IMAGE_SIZE = 32
 
@@ -80,10 +81,25 @@ def untrained(photo):
     def make(head="distribution", seed=0):
         torch.manual_seed(seed)
         made = AgeNetwork(NetworkConfig(head=head, image_size=IMAGE_SIZE), shallow_resnet())
-        torch.nn.init.normal_(made.backbone.fc.weight, std=0.05)
+        photos = torch.from_numpy(np.stack([decode_photo(photo(seed), IMAGE_SIZE) for seed in range(32)]))
+        features = []
+        hook = made.top.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
         with torch.no_grad():
-            made.train()(torch.from_numpy(np.stack([decode_photo(photo(seed), IMAGE_SIZE) for seed in range(32)])))
-        return made.eval()
+            made.train()(photos)
+            made.eval()(photos)
+            hook.remove()
+            # An age c that is linear in the features, 45 give or take 12; normal around it, as -(a - c)^2 / 128 is
+            # linear in c up to a constant.
+            direction = torch.randn(features[1].shape[1])
+            found = features[1] @ direction
+            direction *= 12 / found.std()
+            offset = 45 - (features[1] @ direction).mean()
+            ages = torch.arange(network.N_AGES if head == "distribution" else 1) / 64
+            if head == "scalar":
+                ages = torch.ones(1)
+            made.top.weight.copy_(ages[:, None] * direction)
+            made.top.bias.copy_(ages * offset - (32 * ages**2 if head == "distribution" else 0))
+        return made
 
     return make
 
@@ -99,7 +115,7 @@ def released(tmp_path_factory, untrained):
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory, untrained):
     """A model folder with its compiled package, what `prepare` said, and what it left in TMPDIR."""
-    if not predict._cpu_has_bfloat16():
+    if not package.cpu_has_bfloat16():
         pytest.skip("packages are built for processors with bfloat16 instructions")
     if torch.cuda.is_available():
         pytest.skip("packages are built where there is no GPU")
@@ -149,3 +165,17 @@ def run_promote(monkeypatch, store, capsys):
         return SimpleNamespace(code=stop.value.code, said=printed.out + printed.err)
 
     return call
+
+
+@pytest.fixture
+def settings(tmp_path, labelled_set, monkeypatch):
+    """Settings of a short training on twelve photos, of which three are held out: the first epoch at a smaller size."""
+    small = Recipe(image_size=40, small_image_size=32, small_epochs=1, epochs=3, batch_size=4, learning_rate=1e-3)
+    monkeypatch.setitem(train.PRESETS, "quick", small)
+
+    def make(*, ages=tuple(range(5, 77, 6)), out="age", **changed):
+        folder = tmp_path / "faces"
+        data = folder if folder.exists() else labelled_set(ages)
+        return train.Settings(data=data, out=tmp_path / out, **{"pretrained": "none", "held_out_share": 0.3, **changed})
+
+    return make

@@ -15,7 +15,10 @@ def test_a_file_of_weights_begins_the_backbone(tmp_path):
     torch.save(backbone.state_dict(), tmp_path / "faces.pt")
     loaded, where = pretrained_backbone(str(tmp_path / "faces.pt"))
     assert equal(dict(loaded.state_dict()), dict(backbone.state_dict()))
-    assert (said, where) == ("none: random weights", "file faces.pt")
+    assert said == "none: random weights"
+    assert where.startswith("file faces.pt ")
+    torch.save({**backbone.state_dict(), "conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "faces.pt")
+    assert pretrained_backbone(str(tmp_path / "faces.pt"))[1] != where
 
 
 def test_without_a_network_training_begins_with_random_weights_and_says_so(monkeypatch):

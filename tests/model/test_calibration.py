@@ -94,25 +94,25 @@ def test_one_photo_is_calibrated_by_none():
 
 def test_the_kernel_finds_the_spread_and_bias_that_errors_were_drawn_with():
     rng = np.random.default_rng(0)
-    ages = rng.integers(0, N_AGES, 20_000)
-    predicted = np.clip(ages + 2 + rng.normal(0, 4, 20_000), 0, 100)
+    ages = rng.integers(40, 61, 8_000)
+    predicted = np.clip(ages + 2 + rng.normal(0, 4, 8_000), 0, 100)
     kernel, n_effective = error_kernel(predicted, ages)
     assert kernel.sum(axis=1) == pytest.approx(1)
     mean = kernel[50] @ BINS
     assert mean == pytest.approx(52, abs=0.3)
     # Errors are borrowed from two years around and smoothed by 1.5: variances add.
     assert np.sqrt(kernel[50] @ (BINS - mean) ** 2) == pytest.approx(np.hypot(4, 1.5), abs=0.3)
-    assert (n_effective > 100).all()
+    assert n_effective[50] > 1000
 
 
 def test_the_kernel_agrees_with_counting_where_there_is_much_to_count():
     rng = np.random.default_rng(1)
-    ages = np.full(50_000, 40)
-    predicted = np.clip(40 + rng.gamma(2, 5, 50_000) - 6, 0, 100)
+    ages = np.full(10_000, 40)
+    predicted = np.clip(40 + rng.gamma(2, 5, 10_000) - 6, 0, 100)
     kernel, _ = error_kernel(predicted, ages)
-    counted = np.bincount(np.round(predicted).astype(int), minlength=N_AGES) / 50_000
+    counted = np.bincount(np.round(predicted).astype(int), minlength=N_AGES) / 10_000
     smooth = np.convolve(counted, stats.norm.pdf(np.arange(-8, 9), scale=1.5), "same")
-    assert kernel[40] == pytest.approx(smooth, abs=0.004)
+    assert kernel[40] == pytest.approx(smooth, abs=0.008)
 
 
 def test_an_age_without_photos_borrows_from_its_neighbours_and_says_how_few():

@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -90,6 +89,19 @@ def test_a_minor_taken_for_25_and_an_adult_taken_for_less_are_counted_apart():
     assert table["share"].tolist() == pytest.approx([2 / 3, 2 / 3])
 
 
+@pytest.mark.parametrize(("limit", "name"), [(18, "under 18"), (25, "under 25")])
+def test_probabilities_that_were_wrong_are_right_after_calibration(limit, name):
+    """Each photo says how sure it is that its age is under the limit, and says it too weakly."""
+    rng = np.random.default_rng(limit)
+    centres = rng.uniform(limit - 12, limit + 12, 6000)
+    ages = np.clip(np.round(centres + rng.normal(0, 3, 6000)), 0, 100).astype(int)
+    output = -((torch.arange(N_AGES) - torch.tensor(centres[:, None])) ** 2) / (2 * 9**2)
+    table = reliability(predictions(output.float(), ages, None)).query(f"of == '{name}' and n > 100")
+    off = (table["stated"] - table["share"]).abs().groupby(table["calibration"]).max()
+    assert off["before"] > 0.15
+    assert off["after"] < 0.07
+
+
 def test_stated_probabilities_are_set_against_what_was_so():
     rng = np.random.default_rng(0)
     young = rng.random(3000) < 0.7
@@ -138,5 +150,4 @@ def test_coverage_is_told_for_all_and_for_each_decade():
     table = judgement.coverage_table(predictions(certain(ages), ages, None))
     assert set(table["of"]) == {"all", "predicted decade", "labelled decade"}
     assert set(table["level"]) == set(judgement.LEVELS)
-    assert isinstance(table, pd.DataFrame)
     assert table.query("of == 'labelled decade'")["n"].tolist() == [50] * 6

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import checkpoint, predict
+from model import calibration, checkpoint, package, predict
 from model.cli import InputError
 from model.data import decode_photo, read_labels
 from model.network import decode
@@ -45,11 +45,36 @@ def test_a_photo_has_the_age_that_the_network_gives_it_in_any_batch(released, fi
     assert ages_of(predictor, files) == pytest.approx(list(expected.values()), abs=0.01)
 
 
+@pytest.mark.parametrize("head", ["distribution", "scalar"])
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
-def test_reduced_precision_moves_no_photo_by_more_in_one_batch_than_in_another(released, files, batch_size):
-    whole = AgePredictor(released, device="cpu", precision="bfloat16", batch_size=N_PHOTOS)
-    other = AgePredictor(released, device="cpu", precision="bfloat16", batch_size=batch_size)
+def test_reduced_precision_moves_no_photo_by_more_in_one_batch_than_in_another(
+    untrained, tmp_path, files, batch_size, head
+):
+    checkpoint.save(tmp_path / "age", untrained(head), {})
+    whole = AgePredictor(tmp_path / "age", device="cpu", precision="bfloat16", batch_size=N_PHOTOS)
+    other = AgePredictor(tmp_path / "age", device="cpu", precision="bfloat16", batch_size=batch_size)
     assert ages_of(other, files) == pytest.approx(ages_of(whole, files), abs=BFLOAT16_YEARS)
+
+
+def test_the_years_of_a_scalar_head_are_not_rounded(untrained, tmp_path, files):
+    network = untrained("scalar")
+    with torch.no_grad():
+        network.top.weight.zero_()
+        network.top.bias.fill_(40.13)
+    checkpoint.save(tmp_path / "age", network, {})
+    predictor = AgePredictor(tmp_path / "age", device="cpu", precision="bfloat16")
+    assert ages_of(predictor, files) == pytest.approx([40.13] * N_PHOTOS, abs=1e-4)
+
+
+def test_a_file_that_the_version_does_not_name_changes_no_age(untrained, tmp_path, files):
+    checkpoint.save(tmp_path / "age", untrained(), {})
+    before = ages_of(AgePredictor(tmp_path / "age", device="cpu"), files)
+    shifted = calibration.fit(torch.eye(101)[torch.arange(40, 60)], np.arange(20, 40))
+    text = calibration.dump(shifted, np.arange(20.0), np.arange(20))
+    (tmp_path / "age" / "calibration.json").write_text(text)
+    assert ages_of(AgePredictor(tmp_path / "age", device="cpu"), files) == before
+    checkpoint.save(tmp_path / "age", untrained(), {}, {"calibration.json": text})
+    assert ages_of(AgePredictor(tmp_path / "age", device="cpu"), files) != before
 
 
 def test_scoring_sees_the_pixels_that_training_and_judging_see(released, labelled_set, monkeypatch):
@@ -207,8 +232,8 @@ class TestCompiled:
     def test_a_package_is_used_and_leaves_nothing_in_the_temporary_folder(self, compiled, files, monkeypatch, tmp_path):
         monkeypatch.setenv("TMPDIR", str(tmp_path))
         used = []
-        load = predict._load_package
-        monkeypatch.setattr(predict, "_load_package", lambda package: used.append(package) or load(package))
+        load = package.load
+        monkeypatch.setattr(package, "load", lambda built: used.append(built) or load(built))
         ages_of(AgePredictor(compiled[0], device="cpu"), files)
         assert len(used) == 1
         assert list(tmp_path.iterdir()) == []
@@ -224,16 +249,16 @@ class TestCompiled:
         assert ages_of(predictor, files) == pytest.approx(list(expected.values()), abs=0.01)
 
     def test_a_package_of_another_version_is_not_used(self, compiled, monkeypatch, tmp_path, untrained):
-        (package,) = (compiled[0].parent / "age.compiled").iterdir()
+        (built,) = (compiled[0].parent / "age.compiled").iterdir()
         checkpoint.save(tmp_path / "age", untrained(seed=1), {})
         (tmp_path / "age.compiled").mkdir()
-        (tmp_path / "age.compiled" / package.name).write_bytes(b"of another version")
-        monkeypatch.setattr(predict, "_load_package", None)
+        (tmp_path / "age.compiled" / built.name).write_bytes(b"of another version")
+        monkeypatch.setattr(package, "load", None)
         AgePredictor(tmp_path / "age", device="cpu")
 
 
 def test_a_machine_that_cannot_compile_scores_all_the_same(monkeypatch, tmp_path, untrained, files):
-    if torch.cuda.is_available() or not predict._cpu_has_bfloat16():
+    if torch.cuda.is_available() or not package.cpu_has_bfloat16():
         pytest.skip("packages are built for processors with bfloat16 instructions, where there is no GPU")
     checkpoint.save(tmp_path / "age", untrained(), {})
     (tmp_path / "age.compiled").touch()  # a file where the folder should be: nothing can be written
@@ -251,7 +276,7 @@ def test_a_machine_that_cannot_compile_scores_all_the_same(monkeypatch, tmp_path
 
 
 def test_a_processor_without_bfloat16_scores_in_float32(released, monkeypatch, files, expected):
-    monkeypatch.setattr(predict, "_cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(package, "cpu_has_bfloat16", lambda: False)
     if not torch.cuda.is_available():
         assert predict.prepare(released) == "cpu, float32"
     assert ages_of(AgePredictor(released, device="cpu"), files) == pytest.approx(list(expected.values()), abs=0.01)

@@ -38,6 +38,24 @@ def test_attributes_come_in_the_order_of_the_photos(labelled_set):
         read_labels(folder).attributes()
 
 
+def test_an_identity_makes_no_groups_and_a_file_of_other_photos_is_named(labelled_set):
+    folder = labelled_set([30] * 30)
+    rows = "".join(f"{number}.jpg,person {number},{number % 2}\n" for number in range(30))
+    (folder / "attributes.csv").write_text("file_name,person,side\n" + rows)
+    assert list(read_labels(folder).attributes()) == ["side"]
+    (folder / "attributes.csv").write_text("file_name,side\nx.jpg,left\n")
+    with pytest.raises(InputError, match=r"attributes\.csv names none of the 30 photos"):
+        read_labels(folder).attributes()
+
+
+def test_a_photo_is_known_again_by_its_content(labelled_set):
+    folder = labelled_set([30, 40])
+    before = dict(zip(["0.jpg", "1.jpg"], read_labels(folder).digests(), strict=True))
+    (folder / "labels.csv").write_text("file_name,real_age\nnew.jpg,50\n0.jpg,30\n")
+    (folder / "final_files" / "1.jpg").rename(folder / "final_files" / "new.jpg")
+    assert read_labels(folder).digests() == [before["0.jpg"], before["1.jpg"]]
+
+
 def test_a_split_leaves_no_photo_out_and_none_on_both_sides():
     names = [f"{number}.jpg" for number in range(2000)]
     training, held_out = apart(labelled(names), 0.1)

@@ -58,12 +58,13 @@ def faces(page):
 def test_every_damage_is_found_with_its_reason(blemished):
     found = read_photos(read_labels(blemished))
     assert found.problems[["file_name", "reason"]].to_numpy().tolist() == [
+        ["10.jpg", "file_unreadable"],
         ["7.jpg", "truncated"],
         ["8.jpg", "file_empty"],
         ["9.jpg", "file_missing"],
-        ["10.jpg", "file_unreadable"],
     ]
-    assert np.flatnonzero(~found.readable).tolist() == [7, 8, 9, 10]
+    names = np.array(read_labels(blemished).file_names)
+    assert names[~found.readable].tolist() == found.problems["file_name"].tolist()
     assert found.unlabelled == ["12.jpg"]
     assert sorted(found.sizes) == ["40 x 40 JPEG"] + ["48 x 48 JPEG"] * 7
 
@@ -89,7 +90,7 @@ def test_the_widest_conflict_comes_first_and_shows_its_ends(labelled_set, photo)
 def test_damage_is_told_and_left_out_of_the_ages(blemished, explored):
     page, said = explored(blemished)
     finding = (
-        "4 of 12 labelled photos can't be used (truncated 1, file_empty 1, file_missing 1, file_unreadable 1); "
+        "4 of 12 labelled photos can't be used (file_unreadable 1, truncated 1, file_empty 1, file_missing 1); "
         "training stops at one."
     )
     assert f"- {finding}" in said
