@@ -104,7 +104,8 @@ def fit(mass: Tensor, ages: Ages) -> Calibration:
 def cross_fitted(mass: Tensor, ages: Ages) -> Tensor:
     """Return (N, 101) probabilities in which each photo is calibrated by the others: what new photos may expect.
 
-    All held-out photos can so be used for calibrating and for judging, ten folds in turn.
+    All held-out photos can so be used for calibrating and for judging, ten folds in turn. Copies of a picture may
+    fall into different folds.
     """
     calibrated = torch.empty_like(mass)
     for fold in _folds(len(ages)):
@@ -121,8 +122,8 @@ def error_kernel(predicted: Floats, ages: Ages) -> tuple[Floats, Floats]:
     """Estimate P(predicted age | true age), which a table of predicted ages is blurred by.
 
     Errors are borrowed from photos of similar true age, by a normal kernel that is as wide as it must be to hold
-    `MIN_EFFECTIVE` photos (from 2 to 20 years), and smoothed over `ERROR_BANDWIDTH_YEARS`; what would fall below 0
-    or above 100 is on the edge.
+    `MIN_EFFECTIVE` photos (from 2 to 20 years), and smoothed over `ERROR_BANDWIDTH_YEARS`, whose square adds to their
+    variance: a spread of 6 years becomes 6.2. What would fall below 0 or above 100 is on the edge.
 
     Args:
         predicted: (N,) years.

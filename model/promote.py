@@ -6,6 +6,8 @@ beside it has a line for each change.
 - Better: on the photos that both models held out the error became smaller, and the 95 % interval of the paired
   difference lies above 0. Photos may have been added since, as a photo never changes its side; models with hardly a
   held-out photo in common are refused. `--force REASON` overrules both.
+- An equal model passes about once in forty times, and a set that has judged many candidates favours the lucky ones:
+  renew the held-out photos now and then.
 - The first model of a store is taken as it is.
 - `--rollback` undoes the last promotion that stands. A second one undoes the promotion before that: it never brings
   back the model that the first one left. Promoting that model again does, by its folder STORE/<version>.

@@ -133,7 +133,8 @@ class LabelNoise:
     error_years: Interval
     """Mean absolute error of one label: the mean difference of two, divided by the root of 2 as for normal errors.
 
-    Whatever the distribution of errors, it lies between half and the whole of that difference."""
+    Whatever the distribution of independent errors, it lies between half and the whole of that difference. A bias
+    that all labels share does not show."""
 
     @property
     def n_conflicts(self) -> int:
