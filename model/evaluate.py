@@ -113,16 +113,16 @@ def judgement_page(figures: dict[str, Any], found: Predictions, part: LabelledPh
         page.paragraph(f"Compared with {figures['comparison']['against']}: {figures['comparison']['verdict']}.")
     for name, frame in figures.items():
         if name.startswith("error_by_"):
-            page.heading(name.replace("_", " ").capitalize())
+            page.heading(judgement.title(name))
             page.figure(plots.error_by_group(frame), f"Bars: mean absolute {name.replace('_', ' ')}")
             page.table(frame, "One row per group", 2)
     page.heading("Error against age")
     page.figure(plots.error_against_age(found), "Dots: error of each photo at its age")
     page.heading("Intervals and probabilities")
-    page.table(figures["decisions"], "How often rules of thumb err", 3)
+    page.table(figures["decisions"], judgement.title("decisions"), 3)
     if found.calibrated is not None:
         page.figure(plots.coverage(figures["coverage"]), "Dots: coverage by predicted decade")
-        page.table(figures["coverage"], "Coverage of central intervals, before and after calibration", 3)
+        page.table(figures["coverage"], judgement.title("coverage"), 3)
         page.figure(plots.reliability(figures["reliability"]), "Dots: stated probability and what became of it")
     page.heading("Predicted and true age")
     stored = json.loads((model / calibration.FILE).read_text(encoding="utf-8"))["error_kernel"]

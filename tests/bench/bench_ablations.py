@@ -24,7 +24,7 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from model import network, train
+from model import augment, network, train
 from model.calibration import cross_fitted
 from model.data import LabelledPhotos, read_labels
 from model.network import N_AGES, decode, loss, quantile
@@ -64,6 +64,33 @@ def balanced(exponent: float) -> Patch:
     return patch
 
 
+def wider_with_age(stack: ExitStack, _: np.ndarray) -> None:
+    """Labels blurred by 1 year at birth and 4 at 75: a face tells a child's age more exactly."""
+
+    def widening(output: Tensor, batch: Tensor, *, label_sigma_years: float) -> Tensor:
+        bins, sigma = torch.arange(N_AGES, device=output.device), label_sigma_years * (0.5 + 0.02 * batch[:, None])
+        blurred = torch.softmax(-((bins - batch[:, None]) ** 2) / (2 * sigma**2), dim=1)
+        return functional.cross_entropy(output, blurred)
+
+    stack.enter_context(mock.patch.object(train, "loss", widening))
+
+
+def partly_erased(photos: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the photos lose a grey rectangle of 2 to 20 % of their area (random erasing, Zhong et al., AAAI 2020)."""
+    photos = augment.augment(photos, generator)
+    drawn = torch.rand(5, len(photos), 1, generator=generator).to(photos.device)
+    area, shape = 0.02 + 0.18 * drawn[0], torch.exp((2 * drawn[1] - 1) * 0.7)
+    height, width = (area * shape).sqrt(), (area / shape).sqrt()
+    place = (torch.arange(photos.shape[1], device=photos.device) + 0.5) / photos.shape[1]
+    down, across = ((place - drawn[row] * (1 - side)) for row, side in ((2, height), (3, width)))
+    gone = ((down > 0) & (down < height))[:, :, None] & ((across > 0) & (across < width))[:, None, :]
+    return torch.where((gone & (drawn[4] < 0.5)[:, :, None])[..., None], photos.new_tensor(124), photos)
+
+
+def erased(stack: ExitStack, _: np.ndarray) -> None:
+    stack.enter_context(mock.patch.object(train, "augment", partly_erased))
+
+
 def mirrored_only(photos: Tensor, generator: torch.Generator) -> Tensor:
     """No variation but the mirror image."""
     turned = torch.rand(len(photos), generator=generator).to(photos.device) < 0.5
@@ -89,6 +116,8 @@ VARIANTS: dict[str, tuple[dict[str, object], Patch | None]] = {
     "scalar head": ({"head": "scalar"}, None),
     "plus expected-age error, weight 1": ({}, expected_age_term(1.0)),
     "photos only mirrored": ({}, only_mirror),
+    "a part of half of the photos erased": ({}, erased),
+    "label sigma growing with age": ({}, wider_with_age),
     "label sigma 1 year": ({"label_sigma_years": 1.0}, None),
     "label sigma 4 years": ({"label_sigma_years": 4.0}, None),
     "learning rate x 2": ({"learning_rate": DEFAULT.learning_rate * 2}, None),
