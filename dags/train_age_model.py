@@ -61,10 +61,7 @@ def run_name(dag_run: DagRunProtocol) -> str:
 
 
 class ProgramOperator(BashOperator):
-    """Runs one of our programs. Not retried: exit code 2, which a person must mend, and what took too long.
-
-    A training that was begun again at once after its time would hold the GPU in the night.
-    """
+    """Runs one of our programs. Not retried: exit code 2, which a person must mend, and what took too long."""
 
     def execute(self, context: Context) -> Any:
         """Run the program and fail for good where a retry could only fail again."""
@@ -112,7 +109,8 @@ with DAG(
         " --out {{ var.value.bread_salt_model_store | quote }}/candidates/age-{{ run_name(dag_run) }}"
         " --preset {{ params.preset | quote }}",
         pool=POOL,
-        execution_timeout=timedelta(hours=12),  # it ends before the night, which needs the GPU
+        # Each try has its own time, and the last of three is to end before the night, which needs the GPU.
+        execution_timeout=timedelta(hours=5),
     )
 
     judge = ProgramOperator(

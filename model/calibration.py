@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy import special, stats
 from torch import Tensor
 
+from model.metrics import Ages, Floats
 from model.network import N_AGES, quantile
-
-Floats = npt.NDArray[np.float64]
-Ages = npt.NDArray[np.int64]
 
 FILE = "calibration.json"
 
@@ -37,6 +34,12 @@ SCORES = np.linspace(-4.5, 4.5, 91)
 photos in its outermost millionths, where steps of one percent could not tell them apart."""
 
 N_FOLDS = 10
+
+MIN_EFFECTIVE = 100
+"""Photos that a row of the error kernel is to rest on."""
+
+ERROR_BANDWIDTH_YEARS = 1.5
+_BANDWIDTHS_YEARS = (2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,11 +149,6 @@ def error_kernel(predicted: Floats, ages: Ages) -> tuple[Floats, Floats]:
         cumulative = weights @ reached / weights.sum()
         kernel[age] = np.diff(cumulative, prepend=0, append=1)
     return kernel, n_effective
-
-
-MIN_EFFECTIVE = 100
-ERROR_BANDWIDTH_YEARS = 1.5
-_BANDWIDTHS_YEARS = (2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
 
 
 def dump(calibration: Calibration | None, predicted: Floats, ages: Ages) -> str:

@@ -29,15 +29,17 @@ def check_replaceable(folder: Path) -> None:
     """
     if not folder.name:
         raise InputError(f"out is {str(folder)!r}; it must be the name of a model folder, such as models/age")
+    if folder.is_symlink():
+        raise InputError(f"out is {folder}, a link; name a folder: what a store calls current is changed by promotion")
     if folder.exists() and not (folder / CARD).is_file():
         raise InputError(f"out is {folder}, which exists and is no model folder; name another, it would be replaced")
 
 
 def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mapping[str, str] | None = None) -> str:
-    """Write a model folder in one step and return its version.
+    """Write a model folder and return its version.
 
     Args:
-        folder: created or replaced; never visible half-written.
+        folder: created or replaced. Never visible half-written; while it is replaced it is missing for a moment.
         network: weights are stored in float32, on the CPU.
         facts: what a reader of `model.json` should know: training settings, data fingerprint, metrics.
         files: text of the folder's other files, by name.

@@ -1,15 +1,16 @@
 """Photos and labels: one way to decode a photo, for training, judging and scoring alike.
 
-A labelled set is a folder with `labels.csv` (`file_name,real_age`) and `final_files/`.
+A labelled set is a folder with `labels.csv` (`file_name,real_age`) and `final_files/`; `attributes.csv` (`file_name`
+and a column for each grouping, such as sex) and `TERMS.txt` (what the photos may be used for) may come with it.
 """
 
 import csv
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ MPO, several JPEGs in one file, opens as JPEG: Pillow has no opener of that name
 MAX_PHOTO_PIXELS = 50_000_000
 MAX_PHOTO_BYTES = 32 * 2**20
 
-
 MAX_GROUPS = 20
+"""More values in a column of `attributes.csv` name persons or places rather than groups that errors are told of."""
 
 
 class UnreadablePhotoError(Exception):
@@ -87,11 +88,13 @@ def decode_photo(content: bytes, image_size: int) -> Pixels:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPhotos:
-    """The rows of `labels.csv`, by file name."""
+    """The rows of `labels.csv`, by file name, with what `attributes.csv` says of them."""
 
     folder: Path
     file_names: list[str]
     ages: npt.NDArray[np.int64]  # (N,) completed years
+    attributes: Mapping[str, npt.NDArray[np.str_]] = field(default_factory=dict)
+    """Groups (N,) by column, for reporting errors by group only; `unknown` for a photo that is not named."""
 
     @property
     def fingerprint(self) -> str:
@@ -102,7 +105,13 @@ class LabelledPhotos:
     def take(self, rows: npt.NDArray[np.bool_]) -> "LabelledPhotos":
         """Return the rows where the mask (N,) is true."""
         names = [name for name, keep in zip(self.file_names, rows, strict=True) if keep]
-        return LabelledPhotos(folder=self.folder, file_names=names, ages=self.ages[rows])
+        attributes = {column: groups[rows] for column, groups in self.attributes.items()}
+        return replace(self, file_names=names, ages=self.ages[rows], attributes=attributes)
+
+    def terms(self) -> str | None:
+        """Return the text of `TERMS.txt`; None where there is none."""
+        path = self.folder / "TERMS.txt"
+        return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else None
 
     def digests(self) -> list[str]:
         """Return a hash of each file's content: tells a photo that comes again, whatever its name and label."""
@@ -127,35 +136,6 @@ class LabelledPhotos:
         held_out = position < held_out_share
         return self.take(~held_out), self.take(held_out)
 
-    def attributes(self) -> dict[str, npt.NDArray[np.str_]]:
-        """Return what `attributes.csv` tells of each photo (N,), by column: for reporting errors by group only.
-
-        Empty where there is no such file; `unknown` for a photo that it does not name. A column with more than
-        `MAX_GROUPS` values, such as an identity, makes no groups.
-
-        Raises:
-            InputError: the file has no column file_name, or names none of the photos.
-        """
-        path = self.folder / "attributes.csv"
-        if not path.is_file():
-            return {}
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            if "file_name" not in columns:
-                raise InputError(f"{path} lacks the column file_name; it has {columns}")
-            rows = {row["file_name"]: row for row in reader}
-        if not rows.keys() & set(self.file_names):
-            raise InputError(
-                f"{path} names none of the {len(self.file_names)} photos; file_name must be as in labels.csv"
-            )
-        columns.remove("file_name")
-        groups = {
-            column: np.array([rows.get(name, {}).get(column) or "unknown" for name in self.file_names])
-            for column in columns
-        }
-        return {column: values for column, values in groups.items() if len(np.unique(values)) <= MAX_GROUPS}
-
     def pixels(self, image_size: int) -> Pixels:
         """Decode every photo: (N, image_size, image_size, 3). Kept in memory: 0.6 GB for 16,000 at 112 pixels."""
 
@@ -177,34 +157,64 @@ class LabelledPhotos:
             return (self.folder / "final_files" / name).read_bytes()
         except FileNotFoundError:
             raise InputError(f"labels.csv names {name}, which is not in {self.folder / 'final_files'}") from None
+        except OSError as error:
+            raise InputError(f"{self.folder / 'final_files' / name} can't be read: {error.strerror}") from None
 
 
 def read_labels(folder: Path) -> LabelledPhotos:
-    """Read `labels.csv` of a labelled set.
+    """Read `labels.csv` and `attributes.csv` of a labelled set.
 
     Raises:
-        InputError: no such file, a column is missing, an age is no whole number from 0 to 100, a name leaves
-            the folder or comes twice, or there is no row.
+        InputError: no `labels.csv`, a column is missing, an age is no whole number from 0 to 100, a name leaves
+            the folder or comes twice, there is no row, or `attributes.csv` names none of the photos.
     """
     path = folder / "labels.csv"
     if not path.is_file():
         raise InputError(f"{path} does not exist; --data must be a folder with labels.csv and final_files/")
-    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
-        reader = csv.DictReader(file)
-        wanted = ["file_name", "real_age"]
-        missing = [name for name in wanted if name not in (reader.fieldnames or [])]
-        if missing:
-            raise InputError(f"{path} lacks the column {missing[0]}; it has {reader.fieldnames}")
-        rows = [(row["file_name"], row["real_age"]) for row in reader]
+    _, rows = _read_table(path, ["file_name", "real_age"])
     if not rows:
         raise InputError(f"{path} has no rows")
-    _check_names(path, [name for name, _ in rows])
-    ages = [_age(path, line, age) for line, (_, age) in enumerate(rows, start=2)]
-    # The order of the file must not decide what a seed means.
-    by_name = sorted(zip((name for name, _ in rows), ages, strict=True))
+    _check_names(path, [row["file_name"] for row in rows])
+    ages = {row["file_name"]: _age(path, line, row["real_age"]) for line, row in enumerate(rows, start=2)}
+    names = sorted(ages)  # the order of the file must not decide what a seed means
     return LabelledPhotos(
-        folder=folder, file_names=[name for name, _ in by_name], ages=np.array([age for _, age in by_name])
+        folder=folder,
+        file_names=names,
+        ages=np.array([ages[name] for name in names]),
+        attributes=_read_attributes(folder / "attributes.csv", names),
     )
+
+
+def _read_attributes(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[np.str_]]:
+    if not path.is_file():
+        return {}
+    columns, rows = _read_table(path, ["file_name"])
+    known = {row["file_name"]: row for row in rows}
+    if not known.keys() & set(names):
+        raise InputError(f"{path} names none of the {len(names)} photos; file_name must be as in labels.csv")
+    groups = {}
+    for column in (name for name in columns if name != "file_name"):
+        values = np.array([known.get(name, {}).get(column) or "unknown" for name in names])
+        n_values = len(np.unique(values))
+        if n_values <= MAX_GROUPS:
+            groups[column] = values
+        else:
+            print(f"{path}: {column} has {n_values} values; errors are told by columns of at most {MAX_GROUPS}")
+    return groups
+
+
+def _read_table(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
+    """Return columns and rows."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
+            reader = csv.DictReader(file)
+            columns, rows = list(reader.fieldnames or []), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} can't be read as a CSV file in UTF-8: {error}") from None
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise InputError(f"{path} lacks the column {missing[0]}; it has {columns}")
+    return columns, rows
 
 
 def _age(path: Path, line: int, text: str) -> int:

@@ -41,7 +41,7 @@ class Settings:
     against: Path | None = None
     """Another model folder, for a paired comparison on the same photos."""
     out: Path | None = None
-    """Folder for judgement.json and judgement.html; MODEL.judgement beside the model folder unless given."""
+    """Folder for judgement.json and judgement.html; NAME-OF-MODEL.judgement where you are unless given."""
 
 
 def network_output(predictor: AgePredictor, labelled: LabelledPhotos) -> torch.Tensor:
@@ -56,8 +56,10 @@ def unlearnt(labelled: LabelledPhotos, models: Sequence[Path]) -> LabelledPhotos
     """Return the photos that none of the models was trained on, nor on a copy of them that is in the set.
 
     Raises:
-        InputError: there are fewer than two.
+        InputError: there are fewer than two, or a folder does not tell what was learnt.
     """
+    for model in models:
+        checkpoint.read_card(model)  # says so where there is no model at all
     learnt = set[str]().union(*(release.learnt_photos(model) for model in models))
     known = np.array([digest in learnt for digest in labelled.digests()])
     if known.any():
@@ -77,15 +79,15 @@ def judge(model: Path, part: LabelledPhotos) -> tuple[Predictions, dict[str, Any
     Where some of them are what its calibration was learnt from, each is calibrated by the others instead.
     """
     predictor = AgePredictor(model)
-    is_held_out = bool(set(release.read_held_out(model)["digest"]) & set(part.digests()))
-    stored = None if is_held_out else predictor.calibration
-    found = judgement.predictions(network_output(predictor, part), part.ages, stored)
+    held_out = np.isin(part.digests(), release.read_held_out(model)["digest"])
+    calibrated = predictor.calibration and predictor.calibration.to(torch.device("cpu"))
+    found = judgement.predictions(network_output(predictor, part), part.ages, held_out, calibrated)
     constant = checkpoint.read_card(model)["data"]["median_age_years"]
     return found, {
         "model_version": predictor.version,
-        "calibrated_by": "each other, as these photos were held out from training" if is_held_out else "what is stored",
+        "calibrated_by_each_other": int(held_out.sum()),
         "metrics": asdict(measure(found.age_years, found.ages, constant=constant)),
-        **judgement.tables(found, part.attributes(), constant=constant),
+        **judgement.tables(found, part.attributes, constant=constant),
     }
 
 
@@ -106,7 +108,8 @@ def judgement_page(figures: dict[str, Any], found: Predictions, part: LabelledPh
     page = Page(f"Age model {figures['model_version']}")
     page.notice("Shows photos of people: for those who may see them, and not to be passed on.")
     page.paragraph(
-        f"{len(part.ages):,} photos that the model has not learnt, calibrated by {figures['calibrated_by']}."
+        f"{len(part.ages):,} photos that the model has not learnt. What is stored was calibrated by "
+        f"{figures['calibrated_by_each_other']:,} of them: here each of these is calibrated by the others."
     )
     page.table(pd.DataFrame([figures["metrics"]]), "Errors, years", 2)
     if "comparison" in figures:
@@ -152,7 +155,7 @@ def main(settings: Settings) -> None:
             print(f"\n{judgement.title(name)}\n{value.to_string(index=False)}")
         else:
             print(f"{name}: {value}")
-    out = settings.out or model.with_name(f"{model.name}.judgement")
+    out = settings.out or Path(f"{model.name}.judgement")  # never into a store, which others read
     out.mkdir(parents=True, exist_ok=True)
     judgement_page(figures, found, part, model).write(out / "judgement.html")
     draft = out / ".judgement.json"

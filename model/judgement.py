@@ -3,17 +3,19 @@
 Every table is a DataFrame whose columns say what they hold; shares and probabilities are 0-1.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from model.calibration import Calibration, cross_fitted
-from model.metrics import Ages, Floats, Interval, mean_interval, measure, share_interval
+from model.metrics import Ages, Bools, Floats, Interval, mean_interval, measure, share_interval
 from model.network import decode, quantile
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -50,25 +52,33 @@ class Predictions:
         return quantile(self.calibrated, 0.5).double().numpy()
 
 
-def predictions(output: Tensor, ages: Ages, calibration: Calibration | None) -> Predictions:
+def predictions(output: Tensor, ages: Ages, held_out: Bools, calibration: Calibration | None) -> Predictions:
     """Decode a network's output (N, 101) or (N, 1).
 
     Args:
         output: on the CPU.
         ages: (N,) labels.
-        calibration: applied as stored; None where these photos are those it was learnt from: each photo is then
-            calibrated by the others, so that its own label has no part in it.
+        held_out: (N,) photos that the stored calibration is learnt from. Each of them is calibrated by the others
+            instead, so that its own label has no part in it.
+        calibration: what is stored, for the other photos; None where there is none.
     """
     if output.shape[1] == 1:
         return Predictions(ages=ages, output=output, calibrated=None)
     mass = functional.softmax(output.float(), dim=1)
-    calibrated = cross_fitted(mass, ages) if calibration is None else calibration(mass)
+    calibrated = mass.clone() if calibration is None else calibration(mass)
+    calibrated[torch.from_numpy(held_out)] = cross_fitted(mass[torch.from_numpy(held_out)], ages[held_out])
     return Predictions(ages=ages, output=output, calibrated=calibrated)
+
+
+def completed_years(age_years: Ages | Floats) -> Ages:
+    """Return the whole years (N,) that a person of an estimated age is taken to have completed, as age bands do."""
+    years: Ages = np.floor(np.asarray(age_years) + 0.5).astype(np.int64)
+    return years
 
 
 def decades(ages: Ages | Floats) -> npt.NDArray[np.str_]:
     """Return the decade of each age (N,): `00-09`, `10-19`, ... `90-100`."""
-    tens = np.clip(np.floor(np.asarray(ages) / 10), 0, 9).astype(int) * 10
+    tens = np.clip(completed_years(ages) // 10, 0, 9) * 10
     return np.array([f"{ten:02d}-{ten + 9 if ten < 90 else 100:02d}" for ten in tens])
 
 
@@ -84,13 +94,18 @@ def error_by(groups: npt.NDArray[np.str_], predicted: Floats, ages: Ages, *, con
 def coverage(mass: Tensor, ages: Ages) -> dict[float, Floats]:
     """Return for each level how much of each photo's year of age (N,) lies within the central interval: 0-1.
 
-    A label is a whole year; an interval that ends inside it covers the part of the year that it holds.
+    A label is a whole year; an interval that ends inside it covers the part of the year that it holds. Years are
+    measured by their cumulative probability, so that ages 0 and 100 can be covered too.
     """
+    cumulative = mass.double().cumsum(dim=1).numpy()
+    rows = np.arange(len(ages))
+    after = cumulative[rows, ages]
+    before = np.where(ages > 0, cumulative[rows, ages - 1], 0)
     found = {}
     for level in LEVELS:
-        low = quantile(mass, (1 - level) / 2).double().numpy()
-        high = quantile(mass, (1 + level) / 2).double().numpy()
-        found[level] = np.clip(np.minimum(high, ages + 0.5) - np.maximum(low, ages - 0.5), 0, 1)
+        low, high = (1 - level) / 2, (1 + level) / 2
+        inside = np.minimum(after, high) - np.maximum(before, low)
+        found[level] = np.clip(inside / np.maximum(after - before, 1e-12), 0, 1)
     return found
 
 
@@ -124,9 +139,10 @@ def coverage_table(found: Predictions) -> pd.DataFrame:
 def decisions(predicted: Floats, ages: Ages) -> pd.DataFrame:
     """Return how often an age rule of thumb errs: minors taken for 25 or more, and adults of 25 or more for less."""
     minors, adults = (ages >= 14) & (ages <= 17), ages >= 25
-    rows: list[tuple[str, npt.NDArray[np.bool_]]] = [
-        ("predicted 25 or more, of those aged 14-17", predicted[minors] >= 25),
-        ("predicted under 25, of those aged 25 or more", predicted[adults] < 25),
+    taken_for = completed_years(predicted)
+    rows: list[tuple[str, Bools]] = [
+        ("predicted 25 or more, of those aged 14-17", taken_for[minors] >= 25),
+        ("predicted under 25, of those aged 25 or more", taken_for[adults] < 25),
     ]
     return pd.DataFrame(
         [{"what": what, "n": len(hits), **_columns("share", share_interval(hits))} for what, hits in rows]
@@ -153,7 +169,7 @@ def reliability(found: Predictions) -> pd.DataFrame:
 
 
 def tables(
-    found: Predictions, attributes: dict[str, npt.NDArray[np.str_]], *, constant: float
+    found: Predictions, attributes: Mapping[str, npt.NDArray[np.str_]], *, constant: float
 ) -> dict[str, pd.DataFrame]:
     """Return every table of a judgement by name.
 
@@ -189,7 +205,7 @@ def compare(predicted: Floats, other: Floats, ages: Ages) -> tuple[Interval, str
         verdict = "worse than the other"
     else:
         verdict = "not shown to differ from the other"
-    return gain, f"{verdict}: MAE smaller by {gain.estimate:.2f} years (95 % {gain.low:.2f} to {gain.high:.2f})"
+    return gain, f"{verdict}: MAE differs by {-gain.estimate:+.2f} years (95 % {-gain.high:+.2f} to {-gain.low:+.2f})"
 
 
 def _columns(name: str, interval: Interval) -> dict[str, float]:

@@ -9,6 +9,7 @@ from scipy import stats
 
 Floats = npt.NDArray[np.float64]
 Ages = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 N_RESAMPLES = 2000
 
@@ -74,7 +75,7 @@ def mean_interval(values: Floats) -> Interval:
     return Interval(estimate, float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
-def share_interval(hits: npt.NDArray[np.bool_]) -> Interval:
+def share_interval(hits: Bools) -> Interval:
     """Return the share of true values among `hits` (N,) with its Wilson interval."""
     if len(hits) == 0:
         return Interval(np.nan, np.nan, np.nan)

@@ -140,12 +140,16 @@ class Page:
         )
 
     def write(self, path: Path) -> None:
-        """Write the page in one step: a reader finds the old page or the whole new one."""
+        """Write the page in one step: a reader finds the old page or the whole new one.
+
+        Others than owner and group can't read it: a page may show photos of people.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             # A file name that is no UTF-8 reaches Python as lone surrogates, which can't be encoded.
             draft.write_text(self.html(), encoding="utf-8", errors="backslashreplace")
+            draft.chmod(0o640)
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)

@@ -115,15 +115,16 @@ class AgePredictor:
         Args:
             photos: uint8 (B, S, S, 3), B at most `batch_size`.
         """
-        batch = torch.from_numpy(photos)
-        # A package takes no batch of one: export treats 0 and 1 as constants.
-        n_rows = self.batch_size if self.device.type == "cuda" else max(2, len(photos))
-        if len(photos) < n_rows:
-            padding = torch.zeros(n_rows - len(photos), *batch.shape[1:], dtype=torch.uint8)
-            batch = torch.cat([batch, padding])
-        if self.device.type == "cuda":
-            batch = batch.pin_memory().to(self.device, non_blocking=True)
+        # From the first line: a network is compiled anew for a tensor that was made outside.
         with torch.inference_mode():
+            batch = torch.from_numpy(photos)
+            # A package takes no batch of one: export treats 0 and 1 as constants.
+            n_rows = self.batch_size if self.device.type == "cuda" else max(2, len(photos))
+            if len(photos) < n_rows:
+                padding = torch.zeros(n_rows - len(photos), *batch.shape[1:], dtype=torch.uint8)
+                batch = torch.cat([batch, padding])
+            if self.device.type == "cuda":
+                batch = batch.pin_memory().to(self.device, non_blocking=True)
             return self._forward(batch)[: len(photos)]
 
     def estimate(self, photos: Pixels) -> Tensor:

@@ -70,9 +70,11 @@ def alone(folder: Path) -> Iterator[None]:
     """Hold the folder of a run, and remove it when the run has ended well.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or it is somebody else's.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / ".lock").is_file():
+        raise InputError(f"{folder} holds something else than a training's progress; name another --out")
     with (folder / ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

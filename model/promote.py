@@ -10,7 +10,8 @@ beside it has a line for each change.
   renew the held-out photos now and then.
 - The first model of a store is taken as it is.
 - `--rollback` undoes the last promotion that stands. A second one undoes the promotion before that: it never brings
-  back the model that the first one left. Promoting that model again does, by its folder STORE/<version>.
+  back the model that the first one left. Promoting that model again may, by its folder STORE/<version>: it is compared
+  like any other.
 
 Exit code 0: the model is current, or was already. 2: a person must mend something. 99: sound, but not better.
 """
@@ -74,7 +75,7 @@ class Comparison:
 
 
 def held_out(folder: Path) -> pd.DataFrame:
-    """Return `real_age` and `age_years` by file name of the photos that a model's training held out.
+    """Return `digest`, `real_age` and `age_years` by file name of the photos that a model's training held out.
 
     Raises:
         InputError: the model was released without them.
@@ -95,7 +96,8 @@ def compare(candidate: Path, current: Path) -> Comparison:
     """
     now, before = held_out(candidate), held_out(current)
     both = now.join(before, how="inner", rsuffix="_before")
-    both = both[both["real_age"] == both["real_age_before"]]  # a label that was mended judges neither
+    # A label that was mended judges neither, nor does another picture under an old name.
+    both = both[(both["real_age"] == both["real_age_before"]) & (both["digest"] == both["digest_before"])]
     if len(both) <= len(before) / 2:
         raise InputError(
             f"{candidate} held out {len(both)} of the {len(before)} photos that {current} is judged by: too few to "

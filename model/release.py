@@ -35,10 +35,10 @@ def complete(
     Returns:
         `facts` with metrics, and the folder's other files as text by name.
     """
-    found = judgement.predictions(output, held_out.ages, None)
+    found = judgement.predictions(output, held_out.ages, np.full(len(held_out.ages), fill_value=True), None)
     constant = facts["data"]["median_age_years"]
     metrics = asdict(measure(found.age_years, found.ages, constant=constant))
-    tables = judgement.tables(found, held_out.attributes(), constant=constant)
+    tables = judgement.tables(found, held_out.attributes, constant=constant)
     predictions = pd.DataFrame(
         {
             "file_name": held_out.file_names,
@@ -94,11 +94,16 @@ def model_card(facts: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
         "accusation, no offer to somebody taken for a minor. It was not made to recognise anybody."
     )
     photos = (
-        f"{data['n_training']:,} labelled photos to learn from and {data['n_held_out']:,} held out; near-duplicates "
-        "are never on both sides, other photos of the same person may be. The terms of the labelled set bind the "
-        "weights too: check them before any use, a commercial one above all. Errors are against the labels; where "
-        "those are estimates, the error on documented ages is not known."
+        f"`{data['name']}`: {data['n_training']:,} labelled photos to learn from (fingerprint "
+        f"`{data['training_fingerprint']}`) and {data['n_held_out']:,} held out (`{data['held_out_fingerprint']}`); "
+        "near-duplicates are never on both sides, other photos of the same person may be. Errors are against the "
+        "labels; where those are estimates, the error on documented ages is not known. `held_out.csv` and "
+        "`learnt_photos.txt` tell whoever has a photo whether it was in the set: pass the folder on only to those "
+        "who may know."
     )
+    terms = "The terms of the labelled set bind the weights too: check them before any use, a commercial one above all."
+    stated = "\n".join(f"> {line}" for line in (data["terms"] or "").splitlines())
+    terms += f" They are:\n\n{stated}" if stated else " The set came without a `TERMS.txt` that states them."
     error = (
         f"Mean absolute error **{metrics['mae_years']:.2f} years** (95 % {metrics['mae_low']:.2f} to "
         f"{metrics['mae_high']:.2f}; answering {data['median_age_years']:g} for everybody: "
@@ -106,31 +111,29 @@ def model_card(facts: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
         f"years, {metrics['within_5_years']:.0%} within five; on average the model is {metrics['bias_years']:+.2f} "
         "years off."
     )
-    part = ["# Age model", what, "## Use", use, "## Data", photos, "## Error on the held-out photos", error]
-    part += [weaknesses(tables), *(_markdown(frame, title) for title, frame in _sections(tables))]
+    part = ["# Age model", what, "## Use", use, "## Data", photos, terms, "## Error on the held-out photos", error]
+    part += [weaknesses(tables), *(_markdown(frame, judgement.title(name)) for name, frame in tables.items())]
     return "\n\n".join(part) + "\n"
 
 
 def weaknesses(tables: dict[str, pd.DataFrame]) -> str:
-    """Return a sentence on the groups in which the error is shown to be above that of all photos."""
+    """Return what is known of groups in which the error is shown to be above that of all photos."""
+    by = {name.removeprefix("error_by_"): frame for name, frame in tables.items() if name.startswith("error_by_")}
     worse = []
-    for name, frame in tables.items():
-        if name.startswith("error_by_"):
-            overall = float(np.average(frame["mae_years"], weights=frame["n"]))
-            rows = frame[(frame["mae_low"] > overall) & (frame["n"] >= MIN_PHOTOS)]
-            kind = name.removeprefix("error_by_").replace("_", " ")
-            worse += [f"{kind} {row.group} ({row.mae_years:.1f} years, n {row.n})" for row in rows.itertuples()]
+    for name, frame in by.items():
+        overall = float(np.average(frame["mae_years"], weights=frame["n"]))
+        rows = frame[(frame["mae_low"] > overall) & (frame["n"] >= MIN_PHOTOS)]
+        worse += [f"{name} {row.group} ({row.mae_years:.1f} years, n {row.n})" for row in rows.itertuples()]
+    said = f"Looked at: groups of {MIN_PHOTOS} photos or more by {', '.join(by)}."
+    if by.keys() == {"decade"}:
+        said += " Errors by sex, ancestry or the like were not measured: `attributes.csv` names no such groups."
     if not worse:
-        return f"In no group of {MIN_PHOTOS} photos or more does the 95 % interval of the error lie above that of all."
-    return "The 95 % interval of the error lies above the error of all photos for: " + "; ".join(worse) + "."
+        return f"{said} In none does the 95 % interval of the error lie above the error of all photos."
+    return f"{said} The 95 % interval of the error lies above the error of all photos for: {'; '.join(worse)}."
 
 
 MIN_PHOTOS = 30
 """Bootstrap intervals of fewer are too narrow to accuse a group by: of two photos, one time in seven."""
-
-
-def _sections(tables: dict[str, pd.DataFrame]) -> list[tuple[str, pd.DataFrame]]:
-    return [(judgement.title(name), frame) for name, frame in tables.items()]
 
 
 def _markdown(frame: pd.DataFrame, title: str) -> str:

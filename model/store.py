@@ -2,7 +2,8 @@
 
 A folder with a copy of each promoted model under its version, `current`, a link to one of them, and `history.jsonl`.
 Whoever scores is given STORE/current. Each change is one rename, so a kill at any moment leaves `current` on a whole
-folder; what else it leaves, the next change clears away.
+folder (but for a damaged copy of the current model, which is missing while it is replaced); what else it leaves, the
+next change clears away.
 """
 
 import datetime as dt

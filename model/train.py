@@ -17,11 +17,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model import checkpoint, release
-from model.augment import augment
 from model.cli import InputError, run
-from model.data import LabelledPhotos, Pixels, read_labels
+from model.data import LabelledPhotos, read_labels
+from model.epoch import held_out_mae, train_one_epoch
 from model.evaluate import network_output
-from model.network import AgeNetwork, Head, NetworkConfig, decode, loss, pretrained_backbone
+from model.network import AgeNetwork, Head, NetworkConfig, pretrained_backbone
 from model.predict import AgePredictor
 from model.progress import Part, Progress, alone
 from model.recipe import PRESETS, Preset, Recipe
@@ -72,111 +72,6 @@ class Settings:
         if "image_size" in given:
             given["small_image_size"] = min(preset.small_image_size, given["image_size"])
         return replace(preset, **given)
-
-
-class _Clock:
-    """Share of the time that goes into taking photos from memory and varying them, which training waits for."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
-        self._marks: list[Any] = []
-
-    def mark(self) -> None:
-        """To be called before photos are prepared and after, in turn."""
-        if self._cuda:
-            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-            event.record()
-            self._marks.append(event)
-        else:
-            self._marks.append(time.perf_counter())
-
-    def data_share(self) -> float:
-        """Return the share since the first mark; waits for the device."""
-        self.mark()
-        if self._cuda:
-            torch.cuda.synchronize()
-            at = [self._marks[0].elapsed_time(mark) for mark in self._marks]
-        else:
-            at = [mark - self._marks[0] for mark in self._marks]
-        return float(sum(np.diff(at)[::2]) / at[-1])
-
-
-def train_one_epoch(  # noqa: PLR0913  a step needs them all, by name
-    network: AgeNetwork,
-    photos: Tensor,
-    ages: Tensor,
-    *,
-    epoch: int,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    recipe: Recipe,
-    seed: int,
-    bar: "tqdm[Any]",
-) -> dict[str, float]:
-    """Train on every photo once; all randomness comes from the seed and the epoch.
-
-    Args:
-        network: on its device.
-        photos: uint8 (N, S, S, 3), on the network's device.
-        ages: (N,) labels, there too.
-        epoch: counted from 0.
-        optimizer: as `train` makes it.
-        schedule: one step for each batch.
-        recipe: of the run.
-        seed: of the run.
-        bar: advanced by the pixels of each photo, in millions; shows loss and MAE of the epoch so far.
-
-    Returns:
-        Means of loss and absolute error (of varied photos, as the network was at each step), and `data_share`, the
-        share of the time in which photos were prepared.
-    """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order = torch.randperm(len(ages), generator=generator)
-    # A last batch of one photo has no batch statistics: leftovers are dropped, others each epoch.
-    n_batches = len(order) // recipe.batch_size
-    batches = order[: n_batches * recipe.batch_size].view(n_batches, recipe.batch_size).to(photos.device)
-    network.train()
-    sums = torch.zeros(2, device=photos.device)
-    clock = _Clock(photos.device)
-    for step, rows in enumerate(batches, start=1):
-        clock.mark()
-        batch = augment(photos[rows], generator)
-        clock.mark()
-        with torch.autocast(photos.device.type, torch.bfloat16):
-            output = network(batch)
-        step_loss = loss(output, ages[rows], label_sigma_years=recipe.label_sigma_years)
-        optimizer.zero_grad(set_to_none=True)
-        step_loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        with torch.no_grad():
-            sums += torch.stack([step_loss, (decode(output).age_years - ages[rows]).abs().mean()])
-        # Reading a figure waits for the device, so the bar is not told of each step.
-        if step % _STEPS_SHOWN == 0 or step == n_batches:
-            mean_loss, mae = (sums / step).tolist()
-            bar.set_postfix(epoch=f"{epoch + 1}/{recipe.epochs}", loss=f"{mean_loss:.2f}", mae=f"{mae:.2f}")
-            bar.update(_megapixels(photos, recipe.batch_size * ((step - 1) % _STEPS_SHOWN + 1)))
-    mean_loss, mae = (sums / n_batches).tolist()
-    return {"loss": mean_loss, "mae_years": mae, "data_share": clock.data_share()}
-
-
-_STEPS_SHOWN = 10
-
-
-def _megapixels(photos: Tensor, n: int) -> float:
-    return n * photos.shape[1] * photos.shape[2] / 1e6
-
-
-def held_out_mae(network: AgeNetwork, photos: Pixels, ages: Tensor, batch_size: int) -> float:
-    """Return the mean absolute error, years, on photos (N, S, S, 3) as they are: for the eye, not for the card."""
-    network.eval()
-    device = next(network.parameters()).device
-    found = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-        for start in range(0, len(photos), batch_size):
-            batch = torch.from_numpy(photos[start : start + batch_size]).to(device)
-            found.append(decode(network(batch)).age_years.cpu())
-    return float((torch.cat(found) - ages).abs().mean())
 
 
 def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos) -> tuple[AgeNetwork, dict[str, Any]]:
@@ -230,14 +125,15 @@ def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos
                 seed=settings.seed,
                 bar=bar,
             )
-            figures["images_per_second"] = len(ages) / (time.monotonic() - decoded)
-            figures["decode_seconds"] = decoded - began
-            if not math.isfinite(figures["loss"]):
+            trained = time.monotonic()
+            figures["images_per_second"] = figures["n_photos"] / (trained - decoded)
+            figures["data_share"] = (decoded - began + figures["prepare_seconds"]) / (trained - began)
+            figures["held_out_mae_years"] = held_out_mae(network, judged, held_out_ages, recipe.batch_size)
+            figures["seconds"] = time.monotonic() - began
+            if not math.isfinite(figures["loss"] + figures["held_out_mae_years"]):
                 raise InputError(
                     f"the loss is no number in epoch {epoch + 1}; learning_rate {recipe.learning_rate} is too high"
                 )
-            figures["held_out_mae_years"] = held_out_mae(network, judged, held_out_ages, recipe.batch_size)
-            figures["seconds"] = time.monotonic() - began
             history.append({name: round(value, 4) for name, value in figures.items()})
             bar.write(f"epoch {epoch + 1}: {history[-1]}")
             progress.keep(parts, history)
@@ -246,6 +142,8 @@ def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos
         "training": {**facts, "device": device.type, "torch": torch.__version__, "peak_memory_gib": peak},
         "history": history,
         "data": {
+            "name": training.folder.resolve().name,
+            "terms": training.terms(),
             "n_training": len(training.file_names),
             "n_held_out": len(held_out.file_names),
             "median_age_years": float(np.median(training.ages)),

@@ -49,7 +49,7 @@ def study(labelled: LabelledPhotos, photos: Photos | None, population: pd.DataFr
     """
     shown = labelled.take(photos.readable) if photos is not None and photos.readable.any() else labelled
     noise = _noise(photos.copies) if photos is not None else None
-    groups = shown.attributes()
+    groups = shown.attributes
     by_attribute = age_study.per_attribute(shown.ages, groups) if groups else None
     findings = [
         *(_of_damage(photos.problems, len(labelled.ages)) if photos is not None else []),

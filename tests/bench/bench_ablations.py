@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -24,11 +24,11 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from model import augment, network, train
+from model import augment, epoch, network, train
 from model.calibration import cross_fitted
 from model.data import LabelledPhotos, read_labels
 from model.network import N_AGES, decode, loss, quantile
-from model.recipe import PRESETS
+from model.recipe import PRESETS, Recipe
 
 Patch = Callable[[ExitStack, np.ndarray], None]
 
@@ -42,7 +42,7 @@ def expected_age_term(weight: float) -> Patch:
             expected, ages.float()
         )
 
-    return lambda stack, _: stack.enter_context(mock.patch.object(train, "loss", both))
+    return lambda stack, _: stack.enter_context(mock.patch.object(epoch, "loss", both))
 
 
 def balanced(exponent: float) -> Patch:
@@ -59,7 +59,7 @@ def balanced(exponent: float) -> Patch:
             each = functional.cross_entropy(output, blurred, reduction="none")
             return (each * weights.to(output.device)[batch]).mean()
 
-        stack.enter_context(mock.patch.object(train, "loss", weighted))
+        stack.enter_context(mock.patch.object(epoch, "loss", weighted))
 
     return patch
 
@@ -72,7 +72,7 @@ def wider_with_age(stack: ExitStack, _: np.ndarray) -> None:
         blurred = torch.softmax(-((bins - batch[:, None]) ** 2) / (2 * sigma**2), dim=1)
         return functional.cross_entropy(output, blurred)
 
-    stack.enter_context(mock.patch.object(train, "loss", widening))
+    stack.enter_context(mock.patch.object(epoch, "loss", widening))
 
 
 def partly_erased(photos: Tensor, generator: torch.Generator) -> Tensor:
@@ -88,7 +88,7 @@ def partly_erased(photos: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def erased(stack: ExitStack, _: np.ndarray) -> None:
-    stack.enter_context(mock.patch.object(train, "augment", partly_erased))
+    stack.enter_context(mock.patch.object(epoch, "augment", partly_erased))
 
 
 def mirrored_only(photos: Tensor, generator: torch.Generator) -> Tensor:
@@ -98,7 +98,7 @@ def mirrored_only(photos: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def only_mirror(stack: ExitStack, _: np.ndarray) -> None:
-    stack.enter_context(mock.patch.object(train, "augment", mirrored_only))
+    stack.enter_context(mock.patch.object(epoch, "augment", mirrored_only))
 
 
 def random_residuals(stack: ExitStack, _: np.ndarray) -> None:
@@ -157,18 +157,17 @@ def readings(trained: network.AgeNetwork, held_out: LabelledPhotos, image_size: 
     }
 
 
+def short(flags: argparse.Namespace) -> Recipe:
+    """Return the default recipe at the size and length that can be repeated often."""
+    size = flags.image_size
+    return replace(DEFAULT, image_size=size, small_image_size=size, small_epochs=0, epochs=flags.epochs)
+
+
 def run(
     name: str, seed: int, flags: argparse.Namespace, parts: tuple[LabelledPhotos, LabelledPhotos]
 ) -> dict[str, float]:
     """Train one variant; returns its errors by reading."""
     changed, patch = VARIANTS[name]
-    recipe = replace(
-        DEFAULT,
-        image_size=flags.image_size,
-        small_image_size=flags.image_size,
-        small_epochs=0,
-        epochs=flags.epochs,
-    )
     settings = train.Settings(data=flags.data, out=flags.out / "model", pretrained="none", seed=seed)
     averages: list[AveragedModel] = []
 
@@ -185,7 +184,7 @@ def run(
         return one_epoch(model, *arguments, **others)
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(train.PRESETS, {"quick": replace(recipe, **changed)}))
+        stack.enter_context(mock.patch.dict(train.PRESETS, {"quick": replace(short(flags), **changed)}))
         if patch:
             patch(stack, parts[0].ages)
         if name == "default":
@@ -237,7 +236,8 @@ def main() -> None:
     # What is held out from training proper is left alone here: it must not choose the recipe that it then judges.
     rest, _ = labelled.split(0.1, labelled.groups())
     parts = rest.split(0.2, rest.groups())
-    size = {"image_size": flags.image_size, "epochs": flags.epochs, "data": parts[0].fingerprint}
+    # Rows of another default are not differences from this one.
+    size = {"data": parts[0].fingerprint, "default": asdict(short(flags))}
 
     def kept() -> list[dict[str, object]]:
         rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

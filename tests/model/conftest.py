@@ -143,10 +143,10 @@ def store(tmp_path):
 def erring_model(tmp_path, untrained):
     """A model folder that takes its held-out photos for `error` years too old: one number, or one a photo."""
 
-    def make(name, error=4.0, *, ages=range(20, 60), files=None):
+    def make(name, error=4.0, *, ages=range(20, 60), files=None, pictures="d"):
         off = np.broadcast_to(error, len(ages))
-        rows = [f"{number}.jpg,{age},{age + off[number]}\n" for number, age in enumerate(ages)]
-        files = {"held_out.csv": "".join(["file_name,real_age,age_years\n", *rows])} if files is None else files
+        rows = [f"{number}.jpg,{pictures}{number},{age},{age + off[number]}\n" for number, age in enumerate(ages)]
+        files = {"held_out.csv": "".join(["file_name,digest,real_age,age_years\n", *rows])} if files is None else files
         checkpoint.save(tmp_path / name, untrained(), {"name": name}, files)  # else equal errors are one model
         return tmp_path / name
 

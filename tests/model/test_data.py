@@ -227,6 +227,22 @@ def test_labels_out_of_a_spreadsheet_are_read(tmp_path):
     assert (labelled.file_names, labelled.ages.tolist()) == (["0.jpg"], [30])
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "attributes.csv"])
+def test_a_table_that_is_no_utf_8_is_named(labelled_set, name):
+    folder = labelled_set([30])
+    (folder / name).write_bytes("file_name,real_age\ncafé.jpg,30\n".encode("latin-1"))
+    with pytest.raises(InputError, match=f"{name} can't be read as a CSV file in UTF-8"):
+        read_labels(folder)
+
+
+def test_a_folder_in_place_of_a_labelled_photo_is_named(labelled_set):
+    folder = labelled_set([30])
+    (folder / "final_files" / "0.jpg").unlink()
+    (folder / "final_files" / "0.jpg").mkdir()
+    with pytest.raises(InputError, match=r"0\.jpg can't be read: Is a directory"):
+        read_labels(folder).digests()
+
+
 def test_a_labelled_photo_that_is_missing_is_named(labelled_set):
     folder = labelled_set([30, 40])
     (folder / "final_files" / "1.jpg").unlink()

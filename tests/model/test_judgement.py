@@ -10,6 +10,11 @@ from model.metrics import mean_interval, measure, share_interval
 from model.network import N_AGES
 
 
+def each_other(output, ages):
+    """Predictions of photos that are all calibrated by each other."""
+    return predictions(output, ages, np.full(len(ages), fill_value=True), None)
+
+
 def certain(ages):
     """Logits (N, 101) of a network that is sure of `ages`."""
     output = torch.full((len(ages), N_AGES), -50.0)
@@ -56,7 +61,7 @@ def test_a_decade_is_ten_years_and_the_last_one_eleven():
     assert decades(np.array([0, 9, 10, 59, 89, 90, 100])).tolist() == [
         "00-09", "00-09", "10-19", "50-59", "80-89", "90-100", "90-100",
     ]  # fmt: skip
-    assert decades(np.array([9.9, 99.9])).tolist() == ["00-09", "90-100"]
+    assert decades(np.array([9.4, 9.6, 29.7, 99.9])).tolist() == ["00-09", "10-19", "30-39", "90-100"]
 
 
 def test_each_group_is_measured_by_its_own_photos():
@@ -64,6 +69,12 @@ def test_each_group_is_measured_by_its_own_photos():
     table = error_by(groups, np.array([20.0, 30.0, 44.0]), np.array([20, 33, 40]), constant=30.0)
     assert table.set_index("group")["mae_years"].to_dict() == {"a": 2.0, "b": 3.0}
     assert table["n"].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("age", [0, 40, 100])
+def test_a_network_that_is_sure_and_right_is_covered_at_every_age(age):
+    inside = coverage(torch.softmax(certain([age]), dim=1), np.array([age]))
+    assert {level: share[0] for level, share in inside.items()} == pytest.approx({one: one for one in inside})
 
 
 def test_a_year_counts_as_far_as_the_interval_holds_it():
@@ -83,10 +94,10 @@ def test_the_coverage_of_labels_drawn_from_the_distribution_is_the_level():
 
 def test_a_minor_taken_for_25_and_an_adult_taken_for_less_are_counted_apart():
     ages = np.array([13, 14, 17, 17, 18, 25, 40, 40])
-    predicted = np.array([40.0, 25.0, 24.9, 30.0, 40.0, 24.9, 24.0, 40.0])
+    predicted = np.array([40.0, 24.6, 24.4, 30.0, 40.0, 24.6, 24.4, 40.0])  # 24.6 is nearest to 25, and so banded
     table = decisions(predicted, ages)
     assert table["n"].tolist() == [3, 3]
-    assert table["share"].tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert table["share"].tolist() == pytest.approx([2 / 3, 1 / 3])
 
 
 @pytest.mark.parametrize(("limit", "name"), [(18, "under 18"), (25, "under 25")])
@@ -96,7 +107,7 @@ def test_probabilities_that_were_wrong_are_right_after_calibration(limit, name):
     centres = rng.uniform(limit - 12, limit + 12, 6000)
     ages = np.clip(np.round(centres + rng.normal(0, 3, 6000)), 0, 100).astype(int)
     output = -((torch.arange(N_AGES) - torch.tensor(centres[:, None])) ** 2) / (2 * 9**2)
-    table = reliability(predictions(output.float(), ages, None)).query(f"of == '{name}' and n > 100")
+    table = reliability(each_other(output.float(), ages)).query(f"of == '{name}' and n > 100")
     off = (table["stated"] - table["share"]).abs().groupby(table["calibration"]).max()
     assert off["before"] > 0.15
     assert off["after"] < 0.07
@@ -107,7 +118,7 @@ def test_stated_probabilities_are_set_against_what_was_so():
     young = rng.random(3000) < 0.7
     output = torch.full((3000, N_AGES), -50.0)
     output[:, 10], output[:, 40] = np.log(0.4), np.log(0.6)  # says 40 % under 18; 70 % are
-    table = reliability(predictions(output, np.where(young, 10, 40), None)).query("of == 'under 18'")
+    table = reliability(each_other(output, np.where(young, 10, 40))).query("of == 'under 18'")
     before, after = (table[table["calibration"] == name].iloc[0] for name in ("before", "after"))
     assert before["stated"] == pytest.approx(0.4, abs=0.01)
     assert before["share"] == pytest.approx(0.7, abs=0.03)
@@ -121,8 +132,8 @@ def test_two_models_are_compared_photo_by_photo():
     closer = ages + (one - ages) * 0.97  # far less than chance would show between different photos
     gain, said = compare(closer, one, ages)
     assert gain.low > 0
-    assert said.startswith("better than the other: MAE smaller by 0.")
-    assert compare(one, closer, ages)[1].startswith("worse than the other")
+    assert said.startswith("better than the other: MAE differs by -0.")
+    assert compare(one, closer, ages)[1].startswith("worse than the other: MAE differs by +0.")
     assert compare(one, one + rng.normal(0, 0.1, 500), ages)[1].startswith("not shown to differ")
 
 
@@ -132,12 +143,13 @@ def test_held_out_photos_are_calibrated_by_each_other_and_others_as_stored():
     off_by_five = -((torch.arange(N_AGES) - torch.tensor(ages[:, None]) - 5) ** 2) / 18
     right = -((torch.arange(N_AGES) - torch.tensor(ages[:, None])) ** 2) / 18
     stored = fit(torch.softmax(right, dim=1), labels)
-    errors = [(predictions(off_by_five, labels, one).age_years - ages).mean() for one in (None, stored)]
-    assert errors == pytest.approx([0, 5], abs=0.5)
+    held_out = np.arange(len(ages)) % 2 == 0
+    error = predictions(off_by_five, labels, held_out, stored).age_years - ages
+    assert [error[held_out].mean(), error[~held_out].mean()] == pytest.approx([0, 5], abs=0.5)
 
 
 def test_a_scalar_head_is_judged_without_a_distribution():
-    found = predictions(torch.tensor([[30.0], [50.0]]), np.array([20, 50]), None)
+    found = each_other(torch.tensor([[30.0], [50.0]]), np.array([20, 50]))
     assert found.age_years.tolist() == [30, 50]
     tables = judgement.tables(found, {"sex": np.array(["male", "female"])}, constant=30)
     assert tables["coverage"].empty
@@ -147,7 +159,7 @@ def test_a_scalar_head_is_judged_without_a_distribution():
 
 def test_coverage_is_told_for_all_and_for_each_decade():
     ages = np.tile([25, 35], 50)
-    table = judgement.coverage_table(predictions(certain(ages), ages, None))
+    table = judgement.coverage_table(each_other(certain(ages), ages))
     assert set(table["of"]) == {"all", "predicted decade", "labelled decade"}
     assert set(table["level"]) == set(judgement.LEVELS)
     assert table.query("of == 'labelled decade'")["n"].tolist() == [50] * 6

@@ -45,6 +45,17 @@ def test_a_photo_has_the_age_that_the_network_gives_it_in_any_batch(released, fi
     assert ages_of(predictor, files) == pytest.approx(list(expected.values()), abs=0.01)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="runs where there is a GPU")
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_gpu_gives_a_photo_nearly_the_same_age_in_any_batch(released, files, expected, precision):
+    ages = [
+        ages_of(AgePredictor(released, device="cuda", precision=precision, batch_size=batch_size), files)
+        for batch_size in (4, 32)
+    ]
+    assert ages[0] == pytest.approx(ages[1], abs=BFLOAT16_YEARS)
+    assert ages[0] == pytest.approx(list(expected.values()), abs=0.5)
+
+
 @pytest.mark.parametrize("head", ["distribution", "scalar"])
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
 def test_reduced_precision_moves_no_photo_by_more_in_one_batch_than_in_another(

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from model import checkpoint, train
+from model import checkpoint, epoch, train
 from model.cli import InputError
 from model.network import pretrained_backbone
 from model.progress import alone
@@ -117,6 +117,27 @@ def test_one_training_at_a_time_writes_a_folder(settings, tmp_path):
         pytest.raises(InputError, match=r"another training is at work in .*age\.training"),
     ):
         train.main(settings())
+
+
+def test_a_folder_of_something_else_is_never_taken_for_progress_and_removed(settings, tmp_path, labelled_set):
+    labelled_set([30, 40], name="age.training")
+    with pytest.raises(InputError, match=r"age\.training holds something else than a training's progress"):
+        train.main(settings())
+    assert (tmp_path / "age.training" / "labels.csv").is_file()
+
+
+@pytest.mark.parametrize("breaks", ["loss", "held_out_mae"])
+def test_weights_that_are_no_numbers_are_not_kept(settings, cut_off, tmp_path, monkeypatch, breaks):
+    cut_off(settings(), at_epoch=1)
+    kept = (tmp_path / "age.training" / "state.pt").read_bytes()
+    with monkeypatch.context() as patch:
+        if breaks == "loss":
+            patch.setattr(epoch, "loss", lambda output, *_, **__: output.sum() * torch.nan)
+        else:
+            patch.setattr(train, "held_out_mae", lambda *_: float("nan"))
+        with pytest.raises(InputError, match=r"the loss is no number in epoch 2; learning_rate 0\.001 is too high"):
+            train.main(settings())
+    assert (tmp_path / "age.training" / "state.pt").read_bytes() == kept
 
 
 def test_progress_that_cannot_be_read_is_named(settings, cut_off, tmp_path):

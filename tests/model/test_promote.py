@@ -54,12 +54,12 @@ def test_a_better_model_is_promoted_and_the_figures_are_those_by_hand(run_promot
             "gain_low": 1.5,
             "gain_high": 1.5,
             "is_better": True,
-            "verdict": "better than the other: MAE smaller by 1.50 years (95 % 1.50 to 1.50)",
+            "verdict": "better than the other: MAE differs by -1.50 years (95 % -1.50 to -1.50)",
         },
         "reason": None,
         "user": "",
     }
-    for wanted in ("MAE 2.50 years", "MAE 4.00 years", "is better than the other: MAE smaller by 1.50"):
+    for wanted in ("MAE 2.50 years", "MAE 4.00 years", "is better than the other: MAE differs by -1.50"):
         assert wanted in done.said
 
 
@@ -116,6 +116,7 @@ def test_a_reason_overrules_the_comparison_and_both_are_on_record(run_promote, s
 
 OTHERS = {
     "other labels": ({"ages": range(21, 61)}, r"second held out 0 of the 40 photos that .* is judged by: too few"),
+    "other pictures": ({"pictures": "e"}, r"second held out 0 of the 40 photos that .* is judged by: too few"),
     "no table": ({"files": {}}, r"was released without held_out\.csv to compare by; train anew"),
 }
 

@@ -20,8 +20,8 @@ def test_what_is_not_given_is_the_presets(tmp_path):
 def test_a_shorter_training_keeps_the_share_of_small_epochs(tmp_path):
     chosen = Settings(data=tmp_path, out=tmp_path / "age", preset="full", epochs=10)
     full = PRESETS["full"]
-    assert chosen.recipe.small_epochs == full.small_epochs * 10 // full.epochs
-    assert 0 < chosen.recipe.small_epochs < 10
+    assert (full.small_epochs, full.epochs) == (60, 100)
+    assert chosen.recipe.small_epochs == 6
 
 
 @pytest.mark.parametrize(

@@ -30,22 +30,25 @@ def test_copies_of_a_photo_are_one_group(labelled_set, photo):
 
 def test_attributes_come_in_the_order_of_the_photos(labelled_set):
     folder = labelled_set([30, 40, 50])
-    assert read_labels(folder).attributes() == {}
+    assert read_labels(folder).attributes == {}
     (folder / "attributes.csv").write_text("file_name,sex\n2.jpg,female\n0.jpg,male\n9.jpg,male\n")
-    assert read_labels(folder).attributes()["sex"].tolist() == ["male", "unknown", "female"]
+    labelled = read_labels(folder)
+    assert labelled.attributes["sex"].tolist() == ["male", "unknown", "female"]
+    assert labelled.take(np.array([False, True, True])).attributes["sex"].tolist() == ["unknown", "female"]
     (folder / "attributes.csv").write_text("name,sex\n2.jpg,female\n")
     with pytest.raises(InputError, match=r"attributes\.csv lacks the column file_name; it has \['name', 'sex'\]"):
-        read_labels(folder).attributes()
+        read_labels(folder)
 
 
-def test_an_identity_makes_no_groups_and_a_file_of_other_photos_is_named(labelled_set):
+def test_an_identity_makes_no_groups_and_a_file_of_other_photos_is_named(labelled_set, capsys):
     folder = labelled_set([30] * 30)
     rows = "".join(f"{number}.jpg,person {number},{number % 2}\n" for number in range(30))
     (folder / "attributes.csv").write_text("file_name,person,side\n" + rows)
-    assert list(read_labels(folder).attributes()) == ["side"]
+    assert list(read_labels(folder).attributes) == ["side"]
+    assert "person has 30 values; errors are told by columns of at most 20" in capsys.readouterr().out
     (folder / "attributes.csv").write_text("file_name,side\nx.jpg,left\n")
     with pytest.raises(InputError, match=r"attributes\.csv names none of the 30 photos"):
-        read_labels(folder).attributes()
+        read_labels(folder)
 
 
 def test_a_photo_is_known_again_by_its_content(labelled_set):
