@@ -97,6 +97,26 @@ def mirrored_only(photos: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(turned[:, None, None, None], photos.flip(2), photos)
 
 
+def shifted(photos: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirrored, and shifted by whole pixels, so that no pixel is blended with its neighbours."""
+    photos = mirrored_only(photos, generator)
+    n, side = photos.shape[:2]
+    furthest = round(side * 0.08)
+    drawn = torch.randint(0, 2 * furthest + 1, (2, n, 1), generator=generator).to(photos.device)
+    padded = functional.pad(photos.permute(0, 3, 1, 2).float(), [furthest] * 4, mode="reflect").to(torch.uint8)
+    down, across = (drawn[axis] + torch.arange(side, device=photos.device) for axis in (0, 1))  # (B, S) each
+    return padded.permute(0, 2, 3, 1)[torch.arange(n)[:, None, None], down[:, :, None], across[:, None, :]]
+
+
+def only_shifted(stack: ExitStack, _: np.ndarray) -> None:
+    stack.enter_context(mock.patch.object(epoch, "augment", shifted))
+
+
+def sharper(stack: ExitStack, _: np.ndarray) -> None:
+    sample = partial(functional.grid_sample, mode="bicubic")
+    stack.enter_context(mock.patch.object(functional, "grid_sample", sample))
+
+
 def only_mirror(stack: ExitStack, _: np.ndarray) -> None:
     stack.enter_context(mock.patch.object(epoch, "augment", mirrored_only))
 
@@ -116,6 +136,8 @@ VARIANTS: dict[str, tuple[dict[str, object], Patch | None]] = {
     "scalar head": ({"head": "scalar"}, None),
     "plus expected-age error, weight 1": ({}, expected_age_term(1.0)),
     "photos only mirrored": ({}, only_mirror),
+    "photos mirrored, and shifted by whole pixels": ({}, only_shifted),
+    "photos turned with bicubic interpolation": ({}, sharper),
     "a part of half of the photos erased": ({}, erased),
     "label sigma growing with age": ({}, wider_with_age),
     "label sigma 1 year": ({"label_sigma_years": 1.0}, None),
