@@ -35,6 +35,9 @@ class Recipe:
     label_sigma_years: float = 2.0
     """Width of the normal kernel that blurs a label over neighbouring ages, years."""
 
+    variation: float = 1.0
+    """How far photos are turned, shifted, scaled, lit; 0 only mirrors them."""
+
     def __post_init__(self) -> None:
         for name, low, high in (
             ("image_size", 32, 512),
@@ -45,6 +48,7 @@ class Recipe:
             ("learning_rate", 1e-7, 1.0),
             ("weight_decay", 0.0, 1.0),
             ("label_sigma_years", 0.1, 20.0),
+            ("variation", 0.0, 2.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

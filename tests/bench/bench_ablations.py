@@ -75,9 +75,9 @@ def wider_with_age(stack: ExitStack, _: np.ndarray) -> None:
     stack.enter_context(mock.patch.object(epoch, "loss", widening))
 
 
-def partly_erased(photos: Tensor, generator: torch.Generator) -> Tensor:
+def partly_erased(photos: Tensor, generator: torch.Generator, variation: float) -> Tensor:
     """Half of the photos lose a grey rectangle of 2 to 20 % of their area (random erasing, Zhong et al., AAAI 2020)."""
-    photos = augment.augment(photos, generator)
+    photos = augment.augment(photos, generator, variation)
     drawn = torch.rand(5, len(photos), 1, generator=generator).to(photos.device)
     area, shape = 0.02 + 0.18 * drawn[0], torch.exp((2 * drawn[1] - 1) * 0.7)
     height, width = (area * shape).sqrt(), (area / shape).sqrt()
@@ -89,36 +89,6 @@ def partly_erased(photos: Tensor, generator: torch.Generator) -> Tensor:
 
 def erased(stack: ExitStack, _: np.ndarray) -> None:
     stack.enter_context(mock.patch.object(epoch, "augment", partly_erased))
-
-
-def mirrored_only(photos: Tensor, generator: torch.Generator) -> Tensor:
-    """No variation but the mirror image."""
-    turned = torch.rand(len(photos), generator=generator).to(photos.device) < 0.5
-    return torch.where(turned[:, None, None, None], photos.flip(2), photos)
-
-
-def shifted(photos: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirrored, and shifted by whole pixels, so that no pixel is blended with its neighbours."""
-    photos = mirrored_only(photos, generator)
-    n, side = photos.shape[:2]
-    furthest = round(side * 0.08)
-    drawn = torch.randint(0, 2 * furthest + 1, (2, n, 1), generator=generator).to(photos.device)
-    padded = functional.pad(photos.permute(0, 3, 1, 2).float(), [furthest] * 4, mode="reflect").to(torch.uint8)
-    down, across = (drawn[axis] + torch.arange(side, device=photos.device) for axis in (0, 1))  # (B, S) each
-    return padded.permute(0, 2, 3, 1)[torch.arange(n)[:, None, None], down[:, :, None], across[:, None, :]]
-
-
-def only_shifted(stack: ExitStack, _: np.ndarray) -> None:
-    stack.enter_context(mock.patch.object(epoch, "augment", shifted))
-
-
-def sharper(stack: ExitStack, _: np.ndarray) -> None:
-    sample = partial(functional.grid_sample, mode="bicubic")
-    stack.enter_context(mock.patch.object(functional, "grid_sample", sample))
-
-
-def only_mirror(stack: ExitStack, _: np.ndarray) -> None:
-    stack.enter_context(mock.patch.object(epoch, "augment", mirrored_only))
 
 
 def random_residuals(stack: ExitStack, _: np.ndarray) -> None:
@@ -135,9 +105,9 @@ VARIANTS: dict[str, tuple[dict[str, object], Patch | None]] = {
     "default": ({}, None),
     "scalar head": ({"head": "scalar"}, None),
     "plus expected-age error, weight 1": ({}, expected_age_term(1.0)),
-    "photos only mirrored": ({}, only_mirror),
-    "photos mirrored, and shifted by whole pixels": ({}, only_shifted),
-    "photos turned with bicubic interpolation": ({}, sharper),
+    "photos only mirrored": ({"variation": 0.0}, None),
+    "photos varied a third as much": ({"variation": 0.33}, None),
+    "varied a third as much, a part of half erased": ({"variation": 0.33}, erased),
     "a part of half of the photos erased": ({}, erased),
     "label sigma growing with age": ({}, wider_with_age),
     "label sigma 1 year": ({"label_sigma_years": 1.0}, None),

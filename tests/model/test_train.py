@@ -20,7 +20,7 @@ def weights(folder):
 
 @pytest.mark.parametrize("head", ["distribution", "scalar"])
 def test_a_network_can_learn_eight_photos_by_heart(settings, monkeypatch, head):
-    monkeypatch.setattr(epoch, "augment", lambda photos, _: photos)
+    monkeypatch.setattr(epoch, "augment", lambda photos, *_: photos)
     ages = [5, 15, 25, 35, 45, 55, 65, 75]
     chosen = settings(ages=ages, head=head, epochs=60, batch_size=8, image_size=64)
     labelled = read_labels(chosen.data)
@@ -106,7 +106,7 @@ def test_the_folder_holds_what_its_model_predicts_for_the_held_out_photos(settin
 
 def test_training_sees_the_pixels_that_scoring_sees(settings, monkeypatch):
     seen = []
-    monkeypatch.setattr(epoch, "augment", lambda photos, _: seen.append(photos.clone()) or photos)
+    monkeypatch.setattr(epoch, "augment", lambda photos, *_: seen.append(photos.clone()) or photos)
     chosen = settings(epochs=1, batch_size=2)
     labelled = read_labels(chosen.data)
     train.train(chosen, labelled, labelled)
@@ -118,7 +118,7 @@ def test_training_sees_the_pixels_that_scoring_sees(settings, monkeypatch):
 
 def test_the_first_epochs_see_smaller_photos(settings, monkeypatch):
     sizes = []
-    monkeypatch.setattr(epoch, "augment", lambda photos, _: sizes.append(photos.shape[1]) or photos)
+    monkeypatch.setattr(epoch, "augment", lambda photos, *_: sizes.append(photos.shape[1]) or photos)
     train.main(settings())
     assert sizes == [32] * 2 + [40] * 4
 
