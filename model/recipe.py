@@ -1,6 +1,6 @@
 """How a model is trained: every figure that shapes the weights, and the three sets of them that have names.
 
-What each choice is worth was measured; the table is in `model/README.md`.
+What was measured of these choices is in `model/README.md`.
 """
 
 from dataclasses import dataclass
