@@ -7,14 +7,16 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def augment(photos: Tensor, generator: torch.Generator, variation: float) -> Tensor:
-    """Vary uint8 photos (B, S, S, 3): mirrored, turned, shifted, scaled, brighter or darker, more or less contrast.
+def augment(photos: Tensor, generator: torch.Generator, variation: float, erased_share: float) -> Tensor:
+    """Vary uint8 photos (B, S, S, 3): mirrored, turned, shifted, scaled, lit otherwise, a part of some erased.
 
     Args:
         photos: on any device.
         generator: of the CPU, so that every device draws the same.
         variation: how far. At 1 up to 10 degrees, 8 % of the side, a sixth larger or a tenth smaller, a quarter
             brighter or a fifth darker; in proportion to it otherwise, so that 0 only mirrors.
+        erased_share: of the photos that lose a grey rectangle of 2 to 20 % of their area, up to twice as long as wide
+            (random erasing, Zhong et al., AAAI 2020).
     """
     n = len(photos)
     # Moved at once: each copy to a GPU waits for what runs there.
@@ -34,4 +36,21 @@ def augment(photos: Tensor, generator: torch.Generator, variation: float) -> Ten
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     contrast, brightness = (around(1, row, -0.2, 0.25).view(n, 1, 1, 1) for row in (5, 6))
     pixels = ((pixels - mean) * contrast + mean * brightness).clamp(0, 255)
+    pixels.masked_fill_(_rectangles(photos.shape[1], n, erased_share, generator).to(photos.device), _GREY)
     return pixels.round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+_GREY = 124
+"""Near the mean of ImageNet's pixels, so near 0 once normalised."""
+
+
+def _rectangles(side: int, n: int, share: float, generator: torch.Generator) -> Tensor:
+    """Return where photos are erased: bool (n, 1, side, side), on the CPU; nowhere in 1 - `share` of them."""
+    chosen, area, shape, top, left = torch.rand(5, n, 1, generator=generator)
+    area, shape = 0.02 + 0.18 * area, 2 ** (2 * shape - 1)
+    height, width = (area * shape).sqrt(), (area / shape).sqrt()
+    place = (torch.arange(side) + 0.5) / side
+    down, across = place - top * (1 - height), place - left * (1 - width)  # (n, side)
+    rows, columns = (down > 0) & (down < height) & (chosen < share), (across > 0) & (across < width)
+    erased: Tensor = rows[:, None, :, None] & columns[:, None, None, :]
+    return erased

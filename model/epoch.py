@@ -79,7 +79,7 @@ def train_one_epoch(  # noqa: PLR0913  a step needs them all, by name
     clock = _Clock(photos.device)
     for step, rows in enumerate(batches, start=1):
         clock.mark()
-        batch = augment(photos[rows], generator, recipe.variation)
+        batch = augment(photos[rows], generator, recipe.variation, recipe.erased_share)
         clock.mark()
         with torch.autocast(photos.device.type, torch.bfloat16):
             output = network(batch)

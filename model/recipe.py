@@ -35,8 +35,10 @@ class Recipe:
     label_sigma_years: float = 2.0
     """Width of the normal kernel that blurs a label over neighbouring ages, years."""
 
-    variation: float = 1.0
-    """How far photos are turned, shifted, scaled, lit; 0 only mirrors them."""
+    variation: float = 0.5
+    """How far photos are turned, shifted, scaled, lit, as `augment`; 0 only mirrors them."""
+    erased_share: float = 0.5
+    """Share of the photos that lose a rectangle, each epoch others."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -49,6 +51,7 @@ class Recipe:
             ("weight_decay", 0.0, 1.0),
             ("label_sigma_years", 0.1, 20.0),
             ("variation", 0.0, 2.0),
+            ("erased_share", 0.0, 1.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -62,7 +65,13 @@ class Recipe:
 PRESETS: dict[Preset, Recipe] = {
     "quick": Recipe(image_size=96, small_image_size=64, small_epochs=16, epochs=22, batch_size=64, learning_rate=1e-3),
     "full": Recipe(
-        image_size=192, small_image_size=128, small_epochs=60, epochs=100, batch_size=256, learning_rate=2e-3
+        image_size=192,
+        small_image_size=128,
+        small_epochs=60,
+        epochs=100,
+        batch_size=256,
+        learning_rate=2e-3,
+        variation=1.0,  # the longer the training, the more of it pays
     ),
     "original": Recipe(
         head="scalar",

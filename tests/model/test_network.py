@@ -145,3 +145,20 @@ def test_pixels_are_normalised_by_channel(untrained):
 def test_a_wrong_setting_is_named_with_what_would_be_right(wrong, said):
     with pytest.raises(InputError, match=said):
         NetworkConfig(**{"image_size": 64, **wrong})
+
+
+@pytest.mark.parametrize("head", ["distribution", "scalar"])
+def test_a_face_is_as_old_as_its_mirror_image(head):
+    torch.manual_seed(0)
+    network = AgeNetwork(NetworkConfig(head=head, image_size=32)).eval()
+    torch.nn.init.normal_(network.top.weight)
+    photos = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        one_way, mirrored, averaged = network.one_way(photos), network.one_way(photos.flip(2)), network(photos)
+        torch.testing.assert_close(averaged, network(photos.flip(2)))
+    assert not torch.allclose(one_way, mirrored, atol=0.01)
+    if head == "scalar":
+        torch.testing.assert_close(averaged, (one_way + mirrored) / 2)
+    else:
+        mass = (one_way.softmax(dim=1) + mirrored.softmax(dim=1)) / 2
+        torch.testing.assert_close(averaged.softmax(dim=1), mass)

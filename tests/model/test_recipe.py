@@ -29,6 +29,8 @@ def test_a_shorter_training_keeps_the_share_of_small_epochs(tmp_path):
     [
         ({"weight_decay": -0.1}, "weight_decay is -0.1"),
         ({"label_sigma_years": 0.0}, "label_sigma_years is 0.0"),
+        ({"variation": 2.1}, "variation is 2.1; it must be between 0.0 and 2.0"),
+        ({"erased_share": 50}, "erased_share is 50; it must be between 0.0 and 1.0"),
         ({"small_epochs": 4}, "small_epochs is 4; it must be between 0 and 3"),
         ({"small_image_size": 96}, "small_image_size is 96; it must be between 32 and 40"),
     ],
