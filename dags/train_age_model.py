@@ -12,14 +12,15 @@ of people, and into the store the model `candidates/age-<run>`, its copy `<versi
 under way ends with the model it began with. Data scientists read the pages.
 
 **A missed run** costs nothing but a month: the model in use stays. A training that was cut off goes on where it
-was when the task is tried again, or cleared.
+was when the task is tried again, or cleared; if ImageNet weights can be reached that could not be before, or the other
+way round, remove `candidates/age-<run>.training` first.
 
 **By hand** at any time, and on 2 cores rather with the small preset:
 
     airflow dags trigger train_age_model --conf '{"preset": "quick"}'
 
-**When photos are added** to the labelled set, models are compared on those that both held out: a photo never
-changes its side. `promote` fails where those are too few, and `judge` where the store has no model yet; a person
+**When photos are added** to the labelled set, models are compared on those that both held out: photos keep
+their sides. `promote` fails where those are too few, and `judge` where the store has no model yet; a person
 then decides. The other command goes back to the model before:
 
     python -m model.promote <store>/candidates/age-<run> --store <store> --force "labels of November"

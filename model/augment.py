@@ -36,7 +36,7 @@ def augment(photos: Tensor, generator: torch.Generator, variation: float, erased
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     contrast, brightness = (around(1, row, -0.2, 0.25).view(n, 1, 1, 1) for row in (5, 6))
     pixels = ((pixels - mean) * contrast + mean * brightness).clamp(0, 255)
-    pixels.masked_fill_(_rectangles(photos.shape[1], n, erased_share, generator).to(photos.device), _GREY)
+    pixels.masked_fill_(_rectangles(photos, erased_share, generator), _GREY)
     return pixels.round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
@@ -44,13 +44,14 @@ _GREY = 124
 """Near the mean of ImageNet's pixels, so near 0 once normalised."""
 
 
-def _rectangles(side: int, n: int, share: float, generator: torch.Generator) -> Tensor:
-    """Return where photos are erased: bool (n, 1, side, side), on the CPU; nowhere in 1 - `share` of them."""
-    chosen, area, shape, top, left = torch.rand(5, n, 1, generator=generator)
+def _rectangles(photos: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Return where photos are erased: bool (B, 1, S, S); nowhere in 1 - `share` of them."""
+    drawn = torch.rand(5, len(photos), 1, generator=generator)
+    chosen, area, shape, top, left = drawn.to(photos.device, non_blocking=True)
     area, shape = 0.02 + 0.18 * area, 2 ** (2 * shape - 1)
     height, width = (area * shape).sqrt(), (area / shape).sqrt()
-    place = (torch.arange(side) + 0.5) / side
-    down, across = place - top * (1 - height), place - left * (1 - width)  # (n, side)
+    place = (torch.arange(photos.shape[1], device=photos.device) + 0.5) / photos.shape[1]
+    down, across = place - top * (1 - height), place - left * (1 - width)  # (B, S)
     rows, columns = (down > 0) & (down < height) & (chosen < share), (across > 0) & (across < width)
     erased: Tensor = rows[:, None, :, None] & columns[:, None, None, :]
     return erased

@@ -6,7 +6,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -45,8 +44,9 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mappin
         files: text of the folder's other files, by name.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    draft.chmod(0o755)
+    draft, old = (folder.with_name(f".{folder.name}.{what}") for what in ("draft", "old"))
+    shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed
+    draft.mkdir()
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, draft / WEIGHTS)
     (draft / WEIGHTS).chmod(0o644)  # safetensors lets the owner alone read, and executors run as others
@@ -56,11 +56,10 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mappin
     card = {"network": asdict(network.config), "sha256": hashes, **facts}
     (draft / CARD).write_text(json.dumps(card, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
     if folder.exists():
-        old = folder.rename(draft.with_name(f"{draft.name}-old"))
-        draft.rename(folder)
-        shutil.rmtree(old)
-    else:
-        draft.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    draft.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
     return version(folder)
 
 

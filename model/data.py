@@ -31,6 +31,9 @@ MPO, several JPEGs in one file, opens as JPEG: Pillow has no opener of that name
 MAX_PHOTO_PIXELS = 50_000_000
 MAX_PHOTO_BYTES = 32 * 2**20
 
+HELD_OUT_SHARE = 0.1
+"""Part of the photos that judges a model unless another is given."""
+
 MAX_GROUPS = 20
 """More values in a column of `attributes.csv` name persons or places rather than groups that errors are told of."""
 
@@ -165,8 +168,8 @@ def read_labels(folder: Path) -> LabelledPhotos:
     """Read `labels.csv` and `attributes.csv` of a labelled set.
 
     Raises:
-        InputError: no `labels.csv`, a column is missing, an age is no whole number from 0 to 100, a name leaves
-            the folder or comes twice, there is no row, or `attributes.csv` names none of the photos.
+        InputError: no `labels.csv`, a column is missing, a row has cells too many, an age is no whole number from 0 to
+            100, a name leaves the folder or comes twice, there is no row, or `attributes.csv` names none of the photos.
     """
     path = folder / "labels.csv"
     if not path.is_file():
@@ -174,8 +177,7 @@ def read_labels(folder: Path) -> LabelledPhotos:
     _, rows = _read_table(path, ["file_name", "real_age"])
     if not rows:
         raise InputError(f"{path} has no rows")
-    _check_names(path, [row["file_name"] for row in rows])
-    ages = {row["file_name"]: _age(path, line, row["real_age"]) for line, row in enumerate(rows, start=2)}
+    ages = {row["file_name"]: _age(path, line, row["real_age"]) for line, row in rows}
     names = sorted(ages)  # the order of the file must not decide what a seed means
     return LabelledPhotos(
         folder=folder,
@@ -189,7 +191,7 @@ def _read_attributes(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[
     if not path.is_file():
         return {}
     columns, rows = _read_table(path, ["file_name"])
-    known = {row["file_name"]: row for row in rows}
+    known = {row["file_name"]: row for _, row in rows}
     if not known.keys() & set(names):
         raise InputError(f"{path} names none of the {len(names)} photos; file_name must be as in labels.csv")
     groups = {}
@@ -203,17 +205,28 @@ def _read_attributes(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[
     return groups
 
 
-def _read_table(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
-    """Return columns and rows."""
+def _read_table(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return columns, and each row with its line in the file; each names another photo."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             reader = csv.DictReader(file)
-            columns, rows = list(reader.fieldnames or []), list(reader)
+            columns = list(reader.fieldnames or [])
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} can't be read as a CSV file in UTF-8: {error}") from None
     missing = [name for name in wanted if name not in columns]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]}; it has {columns}")
+    seen: set[str] = set()
+    for line, row in rows:
+        name = row["file_name"]
+        if None in row:
+            raise InputError(f"{path} line {line} has more cells than the {len(columns)} of the header")
+        if not name or name == ".." or name != Path(name).name:
+            raise InputError(f"{path} line {line}: file_name is {name!r}; it must be a plain file name")
+        if name in seen:
+            raise InputError(f"{path} line {line}: {name} is listed twice")
+        seen.add(name)
     return columns, rows
 
 
@@ -221,13 +234,3 @@ def _age(path: Path, line: int, text: str) -> int:
     if not (text or "").isdecimal() or not 0 <= int(text) < N_AGES:
         raise InputError(f"{path} line {line}: real_age is {text!r}; it must be a whole number from 0 to {N_AGES - 1}")
     return int(text)
-
-
-def _check_names(path: Path, names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for line, name in enumerate(names, start=2):
-        if not name or name == ".." or name != Path(name).name:
-            raise InputError(f"{path} line {line}: file_name is {name!r}; it must be a plain file name")
-        if name in seen:
-            raise InputError(f"{path} line {line}: {name} is listed twice")
-        seen.add(name)

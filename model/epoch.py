@@ -52,7 +52,7 @@ def train_one_epoch(  # noqa: PLR0913  a step needs them all, by name
     seed: int,
     bar: "tqdm[Any]",
 ) -> dict[str, float]:
-    """Train on every photo once; all randomness comes from the seed and the epoch.
+    """Train on every photo once but what fills no batch; all randomness comes from the seed and the epoch.
 
     Args:
         network: on its device.
@@ -63,7 +63,7 @@ def train_one_epoch(  # noqa: PLR0913  a step needs them all, by name
         schedule: one step for each batch.
         recipe: of the run.
         seed: of the run.
-        bar: advanced by the pixels of each photo, in millions; shows loss and MAE of the epoch so far.
+        bar: advanced by one a step; shows loss and MAE of the epoch so far.
 
     Returns:
         Means of loss and absolute error (of varied photos, as the network was at each step), `n_photos` learnt from,
@@ -94,8 +94,7 @@ def train_one_epoch(  # noqa: PLR0913  a step needs them all, by name
         if step % _STEPS_SHOWN == 0 or step == n_batches:
             mean_loss, mae = (sums / step).tolist()
             bar.set_postfix(epoch=f"{epoch + 1}/{recipe.epochs}", loss=f"{mean_loss:.2f}", mae=f"{mae:.2f}")
-            n_since = recipe.batch_size * ((step - 1) % _STEPS_SHOWN + 1)
-            bar.update(n_since * photos.shape[1] * photos.shape[2] / 1e6)
+            bar.update((step - 1) % _STEPS_SHOWN + 1)
     mean_loss, mae = (sums / n_batches).tolist()
     return {
         "loss": mean_loss,

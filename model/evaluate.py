@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from model import calibration, checkpoint, judgement, plots, release
 from model.cli import InputError, run
@@ -25,7 +24,7 @@ from model.data import LabelledPhotos, read_labels
 from model.judgement import Predictions
 from model.metrics import measure
 from model.page import Page, face
-from model.predict import AgePredictor
+from model.predict import AgePredictor, network_output
 
 N_WORST = 25
 
@@ -42,14 +41,6 @@ class Settings:
     """Another model folder, for a paired comparison on the same photos."""
     out: Path | None = None
     """Folder for judgement.json and judgement.html; NAME-OF-MODEL.judgement where you are unless given."""
-
-
-def network_output(predictor: AgePredictor, labelled: LabelledPhotos) -> torch.Tensor:
-    """Return what the network says of every photo, on the CPU: (N, 101) logits or (N, 1) years."""
-    photos = labelled.pixels(predictor.image_size)
-    starts = range(0, len(photos), predictor.batch_size)
-    progress = tqdm(starts, "judge", unit="batch", delay=5)
-    return torch.cat([predictor.output(photos[start : start + predictor.batch_size]).cpu() for start in progress])
 
 
 def unlearnt(labelled: LabelledPhotos, models: Sequence[Path]) -> LabelledPhotos:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.calibration import Calibration, cross_fitted
-from model.metrics import Ages, Bools, Floats, Interval, mean_interval, measure, share_interval
+from model.metrics import DECADES, Ages, Bools, Floats, Interval, mean_interval, measure, share_interval
 from model.network import decode, quantile
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -78,8 +78,8 @@ def completed_years(age_years: Ages | Floats) -> Ages:
 
 def decades(ages: Ages | Floats) -> npt.NDArray[np.str_]:
     """Return the decade of each age (N,): `00-09`, `10-19`, ... `90-100`."""
-    tens = np.clip(completed_years(ages) // 10, 0, 9) * 10
-    return np.array([f"{ten:02d}-{ten + 9 if ten < 90 else 100:02d}" for ten in tens])
+    names: npt.NDArray[np.str_] = np.array(list(DECADES))[np.clip(completed_years(ages) // 10, 0, 9)]
+    return names
 
 
 def error_by(groups: npt.NDArray[np.str_], predicted: Floats, ages: Ages, *, constant: float) -> pd.DataFrame:

@@ -11,6 +11,13 @@ Floats = npt.NDArray[np.float64]
 Ages = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+Range = tuple[int, int]
+"""Lowest and highest age, both included."""
+
+DECADES: dict[str, Range] = {f"{low:02d}-{low + 9:02d}": (low, low + 9) for low in range(0, 90, 10)} | {
+    "90-100": (90, 100)
+}
+
 N_RESAMPLES = 2000
 
 

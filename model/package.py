@@ -4,6 +4,7 @@ Compiling in every worker would cost more than it saves; a package is built once
 """
 
 import hashlib
+import inspect
 import os
 import platform
 import tempfile
@@ -23,8 +24,9 @@ from model.network import AgeNetwork
 def prepare(folder: Path) -> str:
     """Compile the network for this machine's processor once, and say what scoring on it will run.
 
-    The package (ahead-of-time Inductor) is a cache beside the model folder, one for each model version, torch and
-    kind of processor. Where it can't be built (no C++ compiler, folder not writable) scoring is correct but slower.
+    The package (ahead-of-time Inductor) is a cache beside the model folder, one for each model version, torch, kind
+    of processor and code of the network. Where it can't be built (no C++ compiler, folder not writable) scoring is
+    correct but slower.
 
     Raises:
         InputError: the folder is no sound model folder.
@@ -74,13 +76,13 @@ def cpu_has_bfloat16() -> bool:
 
 
 def path(folder: Path, model_version: str) -> Path:
-    """Return where the package of a model folder lies for this kind of processor and this torch."""
-    flags = platform.machine()
+    """Return where the package of a model folder lies for this kind of processor, this torch and this network."""
+    flags = inspect.getsource(AgeNetwork) + platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         flags += next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
-    cpu = hashlib.sha256(flags.encode()).hexdigest()[:8]
-    return folder.with_name(f"{folder.name}.compiled") / f"{model_version}-{torch.__version__}-{cpu}.pt2"
+    made_for = hashlib.sha256(flags.encode()).hexdigest()[:8]
+    return folder.with_name(f"{folder.name}.compiled") / f"{model_version}-{torch.__version__}-{made_for}.pt2"
 
 
 _loading = threading.Lock()

@@ -44,7 +44,8 @@ class Progress:
         try:
             saved = torch.load(path, map_location=device, weights_only=True)
         except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-            raise InputError(f"{path} can't be read ({str(error).splitlines()[0]}); remove {self.folder}") from None
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{path} can't be read ({reason}); remove {self.folder}") from None
         if saved["run"] != self.run:
             names = sorted(saved["run"].keys() | self.run.keys())
             changed = [name for name in names if saved["run"].get(name) != self.run.get(name)]

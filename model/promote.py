@@ -4,7 +4,7 @@ The nightly run is given STORE/current, a link to the store's copy of a model th
 beside it has a line for each change.
 
 - Better: on the photos that both models held out the error became smaller, and the 95 % interval of the paired
-  difference lies above 0. Photos may have been added since, as a photo never changes its side; models with hardly a
+  difference lies above 0. Photos may have been added since, as others keep their sides; models with hardly a
   held-out photo in common are refused. `--force REASON` overrules both.
 - An equal model passes about once in forty times, and a set that has judged many candidates favours the lucky ones:
   renew the held-out photos now and then.

@@ -20,12 +20,8 @@ class Recipe:
     """What the network returns: a distribution over ages 0-100, or one number of years."""
     image_size: int
     """Side of the input, pixels; the model's for good."""
-    small_image_size: int
-    """Side of the input in the first epochs, pixels."""
-    small_epochs: int
-    """Epochs at the small size: they cost a part of a later one, and teach nearly as much."""
     epochs: int
-    """Passes over the training part, the small ones included."""
+    """Passes over the training part."""
     batch_size: int
     """Photos a step."""
     learning_rate: float
@@ -43,9 +39,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, low, high in (
             ("image_size", 32, 512),
-            ("small_image_size", 32, self.image_size),
             ("epochs", 1, 1000),
-            ("small_epochs", 0, self.epochs),
             ("batch_size", 2, 4096),
             ("learning_rate", 1e-7, 1.0),
             ("weight_decay", 0.0, 1.0),
@@ -57,17 +51,11 @@ class Recipe:
             if not low <= value <= high:
                 raise InputError(f"{name} is {value}; it must be between {low} and {high}")
 
-    def size_at(self, epoch: int) -> int:
-        """Side of the input in an epoch, pixels."""
-        return self.small_image_size if epoch < self.small_epochs else self.image_size
-
 
 PRESETS: dict[Preset, Recipe] = {
-    "quick": Recipe(image_size=96, small_image_size=64, small_epochs=16, epochs=22, batch_size=64, learning_rate=1e-3),
+    "quick": Recipe(image_size=64, epochs=22, batch_size=64, learning_rate=1e-3),
     "full": Recipe(
         image_size=192,
-        small_image_size=128,
-        small_epochs=60,
         epochs=100,
         batch_size=256,
         learning_rate=2e-3,
@@ -76,12 +64,11 @@ PRESETS: dict[Preset, Recipe] = {
     "original": Recipe(
         head="scalar",
         image_size=224,
-        small_image_size=224,
-        small_epochs=0,
         epochs=10,
         batch_size=32,
         learning_rate=5e-4,
     ),
 }
 """`quick` takes about an hour on 2 cores, `full` wants a GPU. `original` is the first study's network: one number of
-years, ten epochs at one size, no layer frozen; how photos are varied, optimiser and schedule are today's."""
+years, ten epochs at one size, no layer frozen; how photos are varied and read, optimiser and schedule
+are today's."""

@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from model import checkpoint, release
 from model.cli import InputError, run
-from model.data import LabelledPhotos, read_labels
+from model.data import HELD_OUT_SHARE, LabelledPhotos, read_labels
 from model.epoch import held_out_mae, train_one_epoch
-from model.evaluate import network_output
 from model.network import AgeNetwork, Head, NetworkConfig, pretrained_backbone
-from model.predict import AgePredictor
+from model.predict import AgePredictor, network_output
 from model.progress import Part, Progress, alone
 from model.recipe import PRESETS, Preset, Recipe
 
@@ -50,7 +48,7 @@ class Settings:
     """Photos a step."""
     learning_rate: float | None = None
     """Peak of the one-cycle schedule."""
-    held_out_share: float = 0.1
+    held_out_share: float = HELD_OUT_SHARE
     """Share of the photos kept for calibrating and judging, never trained on."""
     seed: int = 0
     """Of the random weights, the order of photos and the augmentation."""
@@ -65,13 +63,7 @@ class Settings:
         """The preset's recipe with what was given instead."""
         names = ("head", "image_size", "epochs", "batch_size", "learning_rate")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        preset = PRESETS[self.preset]
-        # Fewer epochs, or smaller photos, shorten the small part with the rest.
-        if "epochs" in given:
-            given["small_epochs"] = preset.small_epochs * given["epochs"] // preset.epochs
-        if "image_size" in given:
-            given["small_image_size"] = min(preset.small_image_size, given["image_size"])
-        return replace(preset, **given)
+        return replace(PRESETS[self.preset], **given)
 
 
 def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos) -> tuple[AgeNetwork, dict[str, Any]]:
@@ -104,16 +96,12 @@ def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos
     )
     history = progress.load(parts, device)
     ages, held_out_ages = torch.from_numpy(training.ages).to(device), torch.from_numpy(held_out.ages)
-    photos: Tensor | None = None
-    sizes = [recipe.size_at(epoch) for epoch in range(recipe.epochs)]
-    work = [len(training.ages) // recipe.batch_size * recipe.batch_size * size**2 / 1e6 for size in sizes]
-    with tqdm(total=sum(work), initial=sum(work[: len(history)]), unit="Mpx", bar_format=_BAR) as bar:
+    began = time.monotonic()
+    photos, judged = torch.from_numpy(training.pixels(recipe.image_size)).to(device), held_out.pixels(recipe.image_size)
+    decode_seconds = time.monotonic() - began
+    with tqdm(total=n_steps, initial=n_steps * len(history) // recipe.epochs, bar_format=_BAR) as bar:
         for epoch in range(len(history), recipe.epochs):
             began = time.monotonic()
-            if photos is None or photos.shape[1] != sizes[epoch]:
-                photos = torch.from_numpy(training.pixels(sizes[epoch])).to(device)
-                judged = held_out.pixels(sizes[epoch])
-            decoded = time.monotonic()
             figures = train_one_epoch(
                 network,
                 photos,
@@ -126,8 +114,8 @@ def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos
                 bar=bar,
             )
             trained = time.monotonic()
-            figures["images_per_second"] = figures["n_photos"] / (trained - decoded)
-            figures["data_share"] = (decoded - began + figures["prepare_seconds"]) / (trained - began)
+            figures["images_per_second"] = figures["n_photos"] / (trained - began)
+            figures["data_share"] = figures["prepare_seconds"] / (trained - began)
             figures["held_out_mae_years"] = held_out_mae(network, judged, held_out_ages, recipe.batch_size)
             figures["seconds"] = time.monotonic() - began
             if not math.isfinite(figures["loss"] + figures["held_out_mae_years"]):
@@ -139,7 +127,13 @@ def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos
             progress.keep(parts, history)
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
     return network, {
-        "training": {**facts, "device": device.type, "torch": torch.__version__, "peak_memory_gib": peak},
+        "training": {
+            **facts,
+            "device": device.type,
+            "torch": torch.__version__,
+            "peak_memory_gib": peak,
+            "decode_seconds": round(decode_seconds, 1),
+        },
         "history": history,
         "data": {
             "name": training.folder.resolve().name,

@@ -11,11 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from model.metrics import Ages, Floats, Interval, mean_interval
+from model.data import HELD_OUT_SHARE
+from model.metrics import Ages, Floats, Interval, Range, mean_interval
 from model.network import N_AGES
-
-Range = tuple[int, int]
-"""Lowest and highest age, both included."""
 
 BANDS: dict[str, Range] = {
     "under_18": (0, 17),
@@ -24,18 +22,12 @@ BANDS: dict[str, Range] = {
     "45-59": (45, 59),
     "60_plus": (60, N_AGES - 1),
 }
-DECADES: dict[str, Range] = {f"{low:02d}-{low + 9:02d}": (low, low + 9) for low in range(0, 90, 10)} | {
-    "90-100": (90, 100)
-}
 SHARES: dict[str, Range] = {
     "children (under 13)": (0, 12),
     "teenagers (13-19)": (13, 19),
     "over 60": (61, N_AGES - 1),
     "over 80": (81, N_AGES - 1),
 }
-
-HELD_OUT_SHARE = 0.1
-"""Part of the photos that is assumed to judge a model."""
 
 ERROR_SPREAD_YEARS = 5.0
 """Assumed standard deviation of a model's absolute errors: errors have long tails, so it is near their mean."""

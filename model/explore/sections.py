@@ -9,11 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from model.data import HELD_OUT_SHARE
 from model.explore import age_study, photo_study
-from model.explore.age_study import BANDS, DECADES, SHARES, LabelNoise, per_range
+from model.explore.age_study import BANDS, SHARES, LabelNoise, per_range
 from model.explore.photo_study import Photos
 from model.explore.verdict import spans
-from model.metrics import Ages, Floats
+from model.metrics import DECADES, Ages, Floats, Range
 from model.page import Page, face
 
 FEW_PER_AGE = 15
@@ -48,7 +49,7 @@ def show_ages(page: Page, ages: Ages, sexes: pd.DataFrame, population: pd.DataFr
     page.table(_ranges(ages, BANDS, shares), "Age bands")
     page.table(_ranges(ages, DECADES, shares), "Decades")
     page.paragraph(
-        f"Held out is the part of {age_study.HELD_OUT_SHARE:.0%} that would judge a model. Its mean absolute error "
+        f"Held out is the part of {HELD_OUT_SHARE:.0%} that would judge a model. Its mean absolute error "
         "would be known to plus or minus the last column (95 %), if absolute errors have a standard deviation of "
         f"{age_study.ERROR_SPREAD_YEARS:g} years."
     )
@@ -61,7 +62,7 @@ def show_ages(page: Page, ages: Ages, sexes: pd.DataFrame, population: pd.DataFr
     page.paragraph(f"Ages with fewer than {FEW_PER_AGE} photos: {spans(thin) if thin else 'none'}.")
 
 
-def _ranges(ages: Ages, ranges: Mapping[str, age_study.Range], population: Floats | None) -> pd.DataFrame:
+def _ranges(ages: Ages, ranges: Mapping[str, Range], population: Floats | None) -> pd.DataFrame:
     titles = {
         "name": "ages",
         "photos": "photos",

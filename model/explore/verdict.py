@@ -6,10 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from model.data import HELD_OUT_SHARE
 from model.explore.age_study import (
     BANDS,
-    DECADES,
-    HELD_OUT_SHARE,
     AgeRange,
     LabelNoise,
     missing_ages,
@@ -17,7 +16,7 @@ from model.explore.age_study import (
     photos_per_age,
     whipple_index,
 )
-from model.metrics import Ages, Floats
+from model.metrics import DECADES, Ages, Floats
 
 WIDE_YEARS = 1.0
 """A mean error known to no better than this is too vague to compare models by."""

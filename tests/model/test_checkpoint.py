@@ -52,6 +52,15 @@ def test_a_model_folder_is_replaced_whole(tmp_path, untrained):
     assert not (tmp_path / "age" / "notes.txt").exists()
 
 
+def test_what_a_killed_run_left_is_neither_kept_nor_taken_for_the_model(tmp_path, untrained):
+    first = checkpoint.save(tmp_path / "age", untrained(), {})
+    for left in (".age.draft", ".age.old"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "half").write_text("half")
+    assert checkpoint.save(tmp_path / "age", untrained(), {}) == first
+    assert [path.name for path in tmp_path.iterdir()] == ["age"]
+
+
 def test_the_same_weights_and_facts_are_the_same_version_anywhere(tmp_path, untrained):
     here = checkpoint.save(tmp_path / "here", untrained(), {"a": 1})
     assert here == checkpoint.save(tmp_path / "there", untrained(), {"a": 1})

@@ -202,6 +202,8 @@ def test_a_damaged_file_is_pixels_or_a_reason_and_never_another_error(kind, dama
         ("file_name,real_age\n0.jpg,30.5\n", "real_age is '30.5'"),
         ("file_name,real_age\n0.jpg,\n", "real_age is ''"),
         ("file_name,real_age\n0.jpg\n", "real_age is None"),
+        ("file_name,real_age\n0.jpg,30,5\n", "line 2 has more cells than the 2 of the header"),
+        ("file_name,real_age\n\n0.jpg,130\n", "line 3: real_age is '130'"),
         ("file_name,real_age\n../0.jpg,30\n", "file_name is '../0.jpg'; it must be a plain file name"),
         ("file_name,real_age\n/etc/passwd,30\n", "file_name is '/etc/passwd'"),
         ("file_name,real_age\n..,30\n", "file_name is '..'"),
@@ -232,6 +234,13 @@ def test_a_table_that_is_no_utf_8_is_named(labelled_set, name):
     folder = labelled_set([30])
     (folder / name).write_bytes("file_name,real_age\ncafé.jpg,30\n".encode("latin-1"))
     with pytest.raises(InputError, match=f"{name} can't be read as a CSV file in UTF-8"):
+        read_labels(folder)
+
+
+def test_a_photo_with_two_rows_of_attributes_is_named(labelled_set):
+    folder = labelled_set([30])
+    (folder / "attributes.csv").write_text("file_name,sex\n0.jpg,male\n0.jpg,female\n")
+    with pytest.raises(InputError, match=r"attributes\.csv line 3: 0\.jpg is listed twice"):
         read_labels(folder)
 
 

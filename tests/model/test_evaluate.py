@@ -12,9 +12,9 @@ from model import checkpoint, evaluate, release, train
 from model.calibration import error_kernel
 from model.cli import InputError
 from model.data import read_labels
-from model.evaluate import Settings, judge, network_output, unlearnt
+from model.evaluate import Settings, judge, unlearnt
 from model.network import decode
-from model.predict import AgePredictor, score_photos
+from model.predict import AgePredictor, network_output, score_photos
 from model.recipe import Recipe
 
 AGES = list(range(20, 80, 2))
@@ -23,7 +23,7 @@ AGES = list(range(20, 80, 2))
 @pytest.fixture
 def trained(tmp_path, labelled_set, monkeypatch):
     """Train on a set, with attributes, for one epoch; returns the model folder and the set."""
-    recipe = Recipe(image_size=32, small_image_size=32, small_epochs=0, epochs=1, batch_size=4, learning_rate=1e-3)
+    recipe = Recipe(image_size=32, epochs=1, batch_size=4, learning_rate=1e-3)
     monkeypatch.setitem(train.PRESETS, "quick", recipe)
 
     def make(out="age", **changed):

@@ -162,3 +162,16 @@ def test_a_face_is_as_old_as_its_mirror_image(head):
     else:
         mass = (one_way.softmax(dim=1) + mirrored.softmax(dim=1)) / 2
         torch.testing.assert_close(averaged.softmax(dim=1), mass)
+
+
+@pytest.mark.parametrize("head", ["distribution", "scalar"])
+def test_an_untrained_head_says_the_median_of_the_ages_it_begins_at(head):
+    network = AgeNetwork(NetworkConfig(head=head, image_size=32)).eval()
+    ages = np.array([10] * 200 + [30] * 300 + [70] * 100)
+    network.begin_at(ages)
+    torch.nn.init.zeros_(network.top.weight)
+    with torch.no_grad():
+        estimate = decode(network(torch.zeros(1, 32, 32, 3, dtype=torch.uint8)))
+    assert estimate.age_years.item() == pytest.approx(30, abs=4)
+    if head == "distribution":
+        assert estimate.p_under_18.item() == pytest.approx(1 / 3, abs=0.05)

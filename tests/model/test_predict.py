@@ -267,6 +267,11 @@ class TestCompiled:
         monkeypatch.setattr(package, "load", None)
         AgePredictor(tmp_path / "age", device="cpu")
 
+    def test_a_package_of_other_code_is_not_used(self, compiled, monkeypatch):
+        monkeypatch.setattr(package, "AgeNetwork", AgePredictor)
+        monkeypatch.setattr(package, "load", None)
+        AgePredictor(compiled[0], device="cpu")
+
 
 def test_a_machine_that_cannot_compile_scores_all_the_same(monkeypatch, tmp_path, untrained, files):
     if torch.cuda.is_available() or not package.cpu_has_bfloat16():

@@ -38,6 +38,7 @@ def cut_off(monkeypatch):
     return make
 
 
+@pytest.mark.usefixtures("on_cpu")
 @pytest.mark.parametrize("at_epoch", [1, 2])
 def test_a_training_that_was_cut_off_goes_on_to_the_same_weights(settings, cut_off, tmp_path, capsys, at_epoch):
     train.main(settings(out="whole"))
@@ -63,7 +64,11 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, labelled_set):
 
     def start(out):
         command = [sys.executable, "-m", "model.train", *flags, "--out", str(tmp_path / out)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # the same sums in the same order
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }  # the same sums in the same order
         return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     whole, killed = start("whole"), start("age")
@@ -140,9 +145,10 @@ def test_weights_that_are_no_numbers_are_not_kept(settings, cut_off, tmp_path, m
     assert (tmp_path / "age.training" / "state.pt").read_bytes() == kept
 
 
-def test_progress_that_cannot_be_read_is_named(settings, cut_off, tmp_path):
+@pytest.mark.parametrize("n_bytes", [0, 1000])
+def test_progress_that_cannot_be_read_is_named(settings, cut_off, tmp_path, n_bytes):
     cut_off(settings(), at_epoch=1)
     state = tmp_path / "age.training" / "state.pt"
-    state.write_bytes(state.read_bytes()[:1000])
+    state.write_bytes(state.read_bytes()[:n_bytes])
     with pytest.raises(InputError, match=r"state\.pt can't be read .*; remove .*age\.training"):
         train.main(settings())

@@ -12,6 +12,7 @@ from model.cli import InputError
 from model.data import decode_photo, read_labels
 from model.network import decode
 from model.predict import AgePredictor, score_photos
+from model.recipe import Recipe
 
 
 def weights(folder):
@@ -24,7 +25,7 @@ def test_a_network_can_learn_eight_photos_by_heart(settings, monkeypatch, head):
     # A photo's age is that of its mirror image too, so both are to be seen.
     monkeypatch.setattr(epoch, "augment", lambda photos, generator, *_: augment(photos, generator, 0.0, 0.0))
     ages = [5, 15, 25, 35, 45, 55, 65, 75]
-    chosen = settings(ages=ages, head=head, epochs=60, batch_size=8, image_size=64)
+    chosen = settings(ages=ages, head=head, epochs=80, batch_size=8, image_size=64)
     labelled = read_labels(chosen.data)
     network, facts = train.train(chosen, labelled, labelled)
     assert facts["history"][-1]["mae_years"] < 2
@@ -49,6 +50,7 @@ def test_a_folder_that_is_no_model_is_not_replaced(settings, tmp_path, kind):
         train.main(replace(chosen, out=tmp_path / "current"))
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_the_order_of_the_label_file_does_not_matter(settings, tmp_path):
     train.main(settings(out="one", epochs=1))
     labels = tmp_path / "faces" / "labels.csv"
@@ -59,6 +61,7 @@ def test_the_order_of_the_label_file_does_not_matter(settings, tmp_path):
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_the_seed_decides_the_weights(settings, tmp_path):
     for out, seed in (("one", 1), ("same", 1), ("other", 2)):
         train.main(settings(out=out, seed=seed, epochs=1))
@@ -118,11 +121,53 @@ def test_training_sees_the_pixels_that_scoring_sees(settings, monkeypatch):
     }
 
 
-def test_the_first_epochs_see_smaller_photos(settings, monkeypatch):
-    sizes = []
-    monkeypatch.setattr(epoch, "augment", lambda photos, *_: sizes.append(photos.shape[1]) or photos)
+def test_a_step_is_what_the_recipe_says(settings, monkeypatch):
+    recipe = Recipe(
+        image_size=32,
+        epochs=1,
+        batch_size=4,
+        learning_rate=1e-3,
+        weight_decay=0.25,
+        label_sigma_years=3.5,
+        variation=0.125,
+        erased_share=0.75,
+    )
+    monkeypatch.setitem(train.PRESETS, "quick", recipe)
+    seen = {}
+    loss, adam = epoch.loss, torch.optim.AdamW
+
+    def watched_augment(photos, _, variation, erased_share):
+        seen["augment"] = (variation, erased_share)
+        return photos
+
+    def watched_loss(*arguments, **named):
+        seen["loss"] = named
+        return loss(*arguments, **named)
+
+    def watched_optimizer(groups, **named):
+        seen["decay"] = [(group["weight_decay"], {weight.ndim > 1 for weight in group["params"]}) for group in groups]
+        return adam(groups, **named)
+
+    monkeypatch.setattr(epoch, "augment", watched_augment)
+    monkeypatch.setattr(epoch, "loss", watched_loss)
+    monkeypatch.setattr(torch.optim, "AdamW", watched_optimizer)
     train.main(settings())
-    assert sizes == [32] * 2 + [40] * 4
+    assert seen == {
+        "augment": (0.125, 0.75),
+        "loss": {"label_sigma_years": 3.5},
+        "decay": [(0.25, {True}), (0.0, {False})],
+    }
+
+
+def test_the_error_shown_after_an_epoch_is_that_of_the_held_out_photos_and_teaches_nothing(untrained, labelled_set):
+    labelled = read_labels(labelled_set(range(5, 77, 6)))
+    photos, network = labelled.pixels(32), untrained().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    shown = epoch.held_out_mae(network, photos, torch.from_numpy(labelled.ages), batch_size=5)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    with torch.no_grad():
+        found = decode(network.eval()(torch.from_numpy(photos))).age_years
+    assert shown == pytest.approx(np.abs(found.numpy() - labelled.ages).mean(), abs=0.2)  # bfloat16
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import pytest
 
 from model.explore.age_study import (
     BANDS,
-    DECADES,
     label_noise,
     missing_ages,
     per_attribute,
@@ -15,6 +14,7 @@ from model.explore.age_study import (
     rarest_ages,
     whipple_index,
 )
+from model.metrics import DECADES
 
 FEW = photos_per_age(np.array([20, 20, 20, 22, 25, 25]))
 
