@@ -23,8 +23,10 @@ FILE = "calibration.json"
 NODE_YEARS = 5
 """Curves are stored for predicted ages 0, 5, ... 100 and blended in between."""
 
-BANDWIDTH_YEARS = 3.0
-"""A curve counts photos by a normal kernel of this width around its predicted age, years."""
+BANDWIDTH_YEARS = 5.0
+"""A curve counts photos by a normal kernel of this width around its predicted age, years. Of 2, 3, 5, 8 and 12, cross-
+fitted on 1,653 photos, 8 has the best score (CRPS 3.619; 5: 3.621, 3: 3.627, 12: 3.621, one curve for all: 3.637), but
+makes intervals of predictions below ten years cover up to 7 points too much (5: 4)."""
 
 PRIOR_PHOTOS = 10.0
 """A curve leans towards that of all photos as if so many of them had been seen at its age."""
