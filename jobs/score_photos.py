@@ -38,7 +38,7 @@ from model.cli import run
 from model.predict import MAX_PHOTO_BYTES, PhotoScore, UnreadablePhotoError
 
 PHOTOS_PER_TASK = 5_000
-"""Bounds what a lost task costs: a minute of one core, seconds of a GPU."""
+"""Bounds what a lost task costs: less than a minute of one core at 64 pixels."""
 
 FAULTS_OF_THE_FILE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM)
 
