@@ -34,8 +34,8 @@ bench-scale: .venv java ## how the nightly jobs grow with the size of the chain
 bench-score: .venv java ## photos scored a second on this machine
 	python tests/bench/bench_score.py
 
-bench-ablations: .venv ## what each choice of the training recipe is worth: make bench-ablations DATA=LABELLED
-	python tests/bench/bench_ablations.py --data $(DATA) --out .ablations
+bench-ablations: .venv ## what each choice of the training recipe is worth (7 hours): make bench-ablations DATA=LABELLED
+	python tests/bench/bench_ablations.py --data '$(or $(DATA),$(error DATA is not set: make bench-ablations DATA=LABELLED))' --out .ablations
 
 clean: ## delete what the other targets made, except .venv
 	rm -rf .demo .ablations .mypy_cache .pytest_cache .ruff_cache spark-warehouse metastore_db derby.log

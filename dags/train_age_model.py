@@ -15,7 +15,7 @@ under way ends with the model it began with. Data scientists read the pages.
 was when the task is tried again, or cleared; if ImageNet weights can be reached that could not be before, or the other
 way round, remove `candidates/age-<run>.training` first.
 
-**By hand** at any time, and on 2 cores rather with the small preset:
+**By hand** at any time, here with the small preset:
 
     airflow dags trigger train_age_model --conf '{"preset": "quick"}'
 
@@ -31,6 +31,7 @@ then decides. The other command goes back to the model before:
 - A store with a first model, promoted by hand: no model comes into use that nobody has looked at.
 - Airflow Variables `bread_salt_labelled` (the labelled set), `bread_salt_model_store` and `bread_salt_reports`,
   folders all three, or in the environment as `AIRFLOW_VAR_BREAD_SALT_LABELLED` and so on.
+- `BREAD_SALT_PRESET=quick` where there is no GPU: `full`, which is the default, would not end on a CPU.
 - `BREAD_SALT_PYTHON` and `BREAD_SALT_TIME_ZONE` as there. `BREAD_SALT_SCORING_POOL` holds `train` and `judge` too.
 """
 
@@ -49,6 +50,11 @@ from airflow.sdk.types import DagRunProtocol
 
 PYTHON = shlex.quote(os.environ.get("BREAD_SALT_PYTHON", sys.executable))
 POOL = os.environ.get("BREAD_SALT_SCORING_POOL", "default_pool")
+
+PRESETS = ["quick", "full", "original"]
+PRESET = os.environ.get("BREAD_SALT_PRESET", "full")
+if PRESET not in PRESETS:
+    raise ValueError(f"BREAD_SALT_PRESET is {PRESET!r}; it must be one of {', '.join(PRESETS)}")
 
 try:
     TIME_ZONE = ZoneInfo(os.environ.get("BREAD_SALT_TIME_ZONE", "UTC"))
@@ -87,9 +93,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=TIME_ZONE),
     catchup=False,  # the labelled set of a past month is gone
     max_active_runs=1,  # of scheduled runs; those started by hand count apart, and only a pool holds them back
-    params={
-        "preset": Param("full", enum=["quick", "full", "original"], description="see python -m model.train --help")
-    },
+    params={"preset": Param(PRESET, enum=PRESETS, description="see python -m model.train --help")},
     user_defined_macros={"run_name": run_name},
     user_defined_filters={"quote": shlex.quote},
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},

@@ -38,10 +38,11 @@ photos in its outermost millionths, where steps of one percent could not tell th
 N_FOLDS = 10
 
 MIN_EFFECTIVE = 100
-"""Photos that a row of the error kernel is to rest on."""
+"""Photos that a row of the error kernel is to rest on, if they can be had within five years of its age: the error of
+people ten years younger is another one."""
 
 ERROR_BANDWIDTH_YEARS = 1.5
-_BANDWIDTHS_YEARS = (2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
+_BANDWIDTHS_YEARS = (2.0, 3.0, 5.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +128,9 @@ def error_kernel(predicted: Floats, ages: Ages) -> tuple[Floats, Floats]:
     """Estimate P(predicted age | true age), which a table of predicted ages is blurred by.
 
     Errors are borrowed from photos of similar true age, by a normal kernel that is as wide as it must be to hold
-    `MIN_EFFECTIVE` photos (from 2 to 20 years), and smoothed over `ERROR_BANDWIDTH_YEARS`, whose square adds to their
-    variance: a spread of 6 years becomes 6.2. What would fall below 0 or above 100 is on the edge.
+    `MIN_EFFECTIVE` photos (from 2 to 5 years), and smoothed over `ERROR_BANDWIDTH_YEARS`, whose square adds to their
+    variance: a spread of 6 years becomes 6.2, or more where the mean error changes with age. What would fall below 0
+    or above 100 is on the edge.
 
     Args:
         predicted: (N,) years.
@@ -136,7 +138,7 @@ def error_kernel(predicted: Floats, ages: Ages) -> tuple[Floats, Floats]:
 
     Returns:
         (101, 101): row true age, column predicted age rounded to years, each row sums to 1; and (101,) the
-        effective number of photos (Kish) behind each row.
+        photos behind each row: the sum of their weights, of which a photo of the row's own age has 1.
     """
     kernel, n_effective = np.zeros((N_AGES, N_AGES)), np.zeros(N_AGES)
     edges = np.arange(N_AGES - 1) + 0.5
@@ -144,7 +146,7 @@ def error_kernel(predicted: Floats, ages: Ages) -> tuple[Floats, Floats]:
     for age in range(N_AGES):
         for bandwidth in _BANDWIDTHS_YEARS:
             weights = np.exp(-0.5 * ((ages - age) / bandwidth) ** 2)
-            n_effective[age] = weights.sum() ** 2 / max(float((weights**2).sum()), 1e-300)
+            n_effective[age] = weights.sum()
             if n_effective[age] >= MIN_EFFECTIVE:
                 break
         reached = stats.norm.cdf(edges, loc=(age + errors)[:, None], scale=ERROR_BANDWIDTH_YEARS)  # (N, 100)

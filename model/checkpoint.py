@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,6 +19,8 @@ from model.network import AgeNetwork, NetworkConfig
 
 WEIGHTS = "weights.safetensors"
 CARD = "model.json"
+PRIVATE = ("held_out.csv", "learnt_photos.txt")
+"""Files that tell whether a photo was in the labelled set: for owner and group alone, and not needed to score."""
 
 
 def check_replaceable(folder: Path) -> None:
@@ -49,9 +52,10 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mappin
     draft.mkdir()
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, draft / WEIGHTS)
-    (draft / WEIGHTS).chmod(0o644)  # safetensors lets the owner alone read, and executors run as others
+    (draft / WEIGHTS).chmod(mode(WEIGHTS))  # safetensors lets the owner alone read
     for name, text in (files or {}).items():
         (draft / name).write_text(text, encoding="utf-8")
+        (draft / name).chmod(mode(name))
     hashes = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
     card = {"network": asdict(network.config), "sha256": hashes, **facts}
     (draft / CARD).write_text(json.dumps(card, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
@@ -63,8 +67,15 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mappin
     return version(folder)
 
 
+def mode(name: str) -> int:
+    """Return who may read a file of a model folder: executors, which run as others, what is needed to score."""
+    return 0o640 if name in PRIVATE else 0o644
+
+
 def version(folder: Path) -> str:
     """Return the version of a model folder, 12 hexadecimal digits, after checking every file's hash.
+
+    But for private files that this user may not read, and so can't use either.
 
     Raises:
         InputError: the folder or a file is missing, or a file is not the one that was released.
@@ -73,6 +84,8 @@ def version(folder: Path) -> str:
     for name, wanted in card["sha256"].items():
         if not (folder / name).is_file():
             raise InputError(f"the model folder {folder} lacks {name}")
+        if name in PRIVATE and not os.access(folder / name, os.R_OK):
+            continue
         found = _sha256(folder / name)
         if found != wanted:
             raise InputError(

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -116,8 +117,9 @@ class LabelledPhotos:
         path = self.folder / "TERMS.txt"
         return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else None
 
+    @cached_property
     def digests(self) -> list[str]:
-        """Return a hash of each file's content: tells a photo that comes again, whatever its name and label."""
+        """Hash of each file's content when first asked: tells a photo that comes again, whatever its name and label."""
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             return list(threads.map(lambda name: hashlib.sha256(self._content(name)).hexdigest()[:16], self.file_names))
 
@@ -191,6 +193,8 @@ def _read_attributes(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[
     if not path.is_file():
         return {}
     columns, rows = _read_table(path, ["file_name"])
+    if "decade" in columns:
+        raise InputError(f"{path} has a column decade, which is the name of the groups by age; name it otherwise")
     known = {row["file_name"]: row for _, row in rows}
     if not known.keys() & set(names):
         raise InputError(f"{path} names none of the {len(names)} photos; file_name must be as in labels.csv")

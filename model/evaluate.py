@@ -52,7 +52,7 @@ def unlearnt(labelled: LabelledPhotos, models: Sequence[Path]) -> LabelledPhotos
     for model in models:
         checkpoint.read_card(model)  # says so where there is no model at all
     learnt = set[str]().union(*(release.learnt_photos(model) for model in models))
-    known = np.array([digest in learnt for digest in labelled.digests()])
+    known = np.array([digest in learnt for digest in labelled.digests])
     if known.any():
         groups = labelled.groups()
         known = np.isin(groups, groups[known])
@@ -70,7 +70,7 @@ def judge(model: Path, part: LabelledPhotos) -> tuple[Predictions, dict[str, Any
     Where some of them are what its calibration was learnt from, each is calibrated by the others instead.
     """
     predictor = AgePredictor(model)
-    held_out = np.isin(part.digests(), release.read_held_out(model)["digest"])
+    held_out = np.isin(part.digests, release.read_held_out(model)["digest"])
     calibrated = predictor.calibration and predictor.calibration.to(torch.device("cpu"))
     found = judgement.predictions(network_output(predictor, part), part.ages, held_out, calibrated)
     constant = checkpoint.read_card(model)["data"]["median_age_years"]

@@ -23,6 +23,7 @@ LEVELS = (0.5, 0.8, 0.95)
 
 TITLES = {
     "error_by_decade": "Error by decade of age",
+    "at_equal_age": "MAE and bias of groups beyond those of all photos of the same decade of age",
     "coverage": "Coverage of intervals, before and after calibration",
     "decisions": "How often rules of thumb err",
     "reliability": "What became of stated probabilities",
@@ -88,6 +89,30 @@ def error_by(groups: npt.NDArray[np.str_], predicted: Floats, ages: Ages, *, con
         {"group": name, **asdict(measure(predicted[groups == name], ages[groups == name], constant=constant))}
         for name in np.unique(groups)
     ]
+    return pd.DataFrame(rows)
+
+
+def at_equal_age(attributes: Mapping[str, npt.NDArray[np.str_]], predicted: Floats, ages: Ages) -> pd.DataFrame:
+    """Return one row per group of each attribute: its MAE and bias beyond those of all photos of the same decade.
+
+    Errors grow with age, so a group of older people has larger ones however fairly it is treated. Here each photo's
+    error is taken less the mean of its decade of label: 0 is a group that is judged as everybody of its age.
+
+    Args:
+        attributes: groups (N,) by name, such as sex.
+        predicted: (N,) years.
+        ages: (N,) labels.
+    """
+    error, decade = pd.Series(predicted - ages), decades(ages)
+    more, lean = ((some - some.groupby(decade).transform("mean")).to_numpy() for some in (error.abs(), error))
+    rows = []
+    for name, groups in attributes.items():
+        for group in np.unique(groups):
+            mine = groups == group
+            found = _columns("mae_beyond", mean_interval(more[mine])) | _columns(
+                "bias_beyond", mean_interval(lean[mine])
+            )
+            rows.append({"of": name, "group": group, "n": int(mine.sum())} | found)
     return pd.DataFrame(rows)
 
 
@@ -183,6 +208,8 @@ def tables(
         f"error_by_{name}": error_by(values, found.age_years, found.ages, constant=constant)
         for name, values in groups.items()
     }
+    if attributes:
+        errors["at_equal_age"] = at_equal_age(attributes, found.age_years, found.ages)
     return {
         **errors,
         "coverage": coverage_table(found),

@@ -81,7 +81,7 @@ class AgeNetwork(nn.Module):
         """Return logits over ages, float32 (B, 101), or years (B, 1) with the scalar head.
 
         Outside training they are those of the averaged probabilities, or years, of a photo and its mirror image: a face
-        looks no older in a mirror, and the error was smaller in each of 16 runs.
+        looks no older in a mirror.
 
         Args:
             photos: uint8 (B, S, S, 3).
@@ -180,10 +180,14 @@ def pretrained_backbone(source: str) -> tuple[ResNet, str]:
     """
     if source == "auto":
         try:
-            return resnet50(weights=ResNet50_Weights.IMAGENET1K_V2), "ImageNet (torchvision IMAGENET1K_V2)"
+            # Before a network is built: what follows a failure draws the same random numbers as `none`.
+            state = ResNet50_Weights.IMAGENET1K_V2.get_state_dict(check_hash=True)
         except (OSError, RuntimeError, HTTPException) as error:
             print(f"ImageNet weights can't be reached ({error}); beginning with random ones")
             return _random_backbone(), "none: random weights, ImageNet weights could not be reached"
+        backbone = resnet50(weights=None)
+        backbone.load_state_dict(state)
+        return backbone, "ImageNet (torchvision IMAGENET1K_V2)"
     if source == "none":
         return _random_backbone(), "none: random weights"
     try:

@@ -82,4 +82,9 @@ def alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(f"another training is at work in {folder}; wait for it, or name another --out") from None
         yield
-        shutil.rmtree(folder)
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != ".lock":
+                path.unlink()
+        shutil.rmtree(folder)  # the lock last: without it a killed removal would leave a folder of nobody

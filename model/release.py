@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from model import calibration, judgement
+from model import calibration, checkpoint, judgement
 from model.cli import InputError
 from model.data import LabelledPhotos
 from model.metrics import measure
 
-HELD_OUT = "held_out.csv"
-LEARNT = "learnt_photos.txt"
+HELD_OUT, LEARNT = checkpoint.PRIVATE
 CARD = "MODEL_CARD.md"
 
 
@@ -42,7 +41,7 @@ def complete(
     predictions = pd.DataFrame(
         {
             "file_name": held_out.file_names,
-            "digest": held_out.digests(),
+            "digest": held_out.digests,
             "real_age": found.ages,
             "age_years": found.age_years.round(4),
         }
@@ -52,7 +51,7 @@ def complete(
     return facts, {
         calibration.FILE: calibration.dump(curves, found.age_years, found.ages),
         HELD_OUT: predictions.to_csv(index=False),
-        LEARNT: "".join(f"{digest}\n" for digest in sorted(training.digests())),
+        LEARNT: "".join(f"{digest}\n" for digest in sorted(training.digests)),
         CARD: model_card(facts, tables),
     }
 
@@ -117,19 +116,31 @@ def model_card(facts: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
 
 
 def weaknesses(tables: dict[str, pd.DataFrame]) -> str:
-    """Return what is known of groups in which the error is shown to be above that of all photos."""
-    by = {name.removeprefix("error_by_"): frame for name, frame in tables.items() if name.startswith("error_by_")}
-    worse = []
-    for name, frame in by.items():
-        overall = float(np.average(frame["mae_years"], weights=frame["n"]))
-        rows = frame[(frame["mae_low"] > overall) & (frame["n"] >= MIN_PHOTOS)]
-        worse += [f"{name} {row.group} ({row.mae_years:.1f} years, n {row.n})" for row in rows.itertuples()]
-    said = f"Looked at: groups of {MIN_PHOTOS} photos or more by {', '.join(by)}."
-    if by.keys() == {"decade"}:
-        said += " Errors by sex, ancestry or the like were not measured: `attributes.csv` names no such groups."
-    if not worse:
-        return f"{said} In none does the 95 % interval of the error lie above the error of all photos."
-    return f"{said} The 95 % interval of the error lies above the error of all photos for: {'; '.join(worse)}."
+    """Return which ages and which groups are shown to be served worse: by 95 % intervals, groups at equal age."""
+    ages = _enough(tables["error_by_decade"])
+    overall = float(np.average(tables["error_by_decade"]["mae_years"], weights=tables["error_by_decade"]["n"]))
+    worse = [f"{row.group} ({row.mae_years:.1f} years)" for row in ages[ages["mae_low"] > overall].itertuples()]
+    said = f"The error is above that of all photos at ages {_listed(worse)}."
+    if "at_equal_age" not in tables:
+        return f"{said} Sex, ancestry or the like were not looked at: `attributes.csv` names no such groups."
+    groups = _enough(tables["at_equal_age"])
+    for what, rows, column in (
+        ("errs more about", groups["mae_beyond_low"] > 0, "mae_beyond"),
+        ("makes younger", groups["bias_beyond_high"] < 0, "bias_beyond"),
+        ("makes older", groups["bias_beyond_low"] > 0, "bias_beyond"),
+    ):
+        found = [f"{row.of} {row.group} ({getattr(row, column):+.1f} years)" for row in groups[rows].itertuples()]
+        said += f" Than others of the same decade of age, the model {what}: {_listed(found)}."
+    names = ", ".join(tables["at_equal_age"]["of"].unique())
+    return f"{said} Looked at: groups of {MIN_PHOTOS} photos or more by {names}."
+
+
+def _enough(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[frame["n"] >= MIN_PHOTOS]
+
+
+def _listed(found: list[str]) -> str:
+    return "; ".join(found) or "none"
 
 
 MIN_PHOTOS = 30

@@ -107,7 +107,7 @@ def copy_in(store: Path, model: Path, version: str) -> bool:
         for file in sorted(model.iterdir()):
             if file.name in released:
                 shutil.copyfile(file, draft / file.name)
-                (draft / file.name).chmod(0o644)
+                (draft / file.name).chmod(checkpoint.mode(file.name))
         if checkpoint.version(draft) != version:
             raise InputError(f"{model} changed while it was copied; promote it again") from None
         shutil.rmtree(store / version, ignore_errors=True)

@@ -1,10 +1,11 @@
 """Train the age model on a labelled set and write a model folder that is complete in itself.
 
 Progress is kept after every epoch in `OUT.training/`; the same command started again goes on from there and
-ends with the same weights as an uninterrupted run on the same machine (on a GPU, whose sums have no fixed order, with
-weights as good).
+ends with the same weights as an uninterrupted run on the same machine with as many threads (on a GPU, whose sums have
+no fixed order, with weights as good).
 """
 
+import hashlib
 import math
 import time
 from dataclasses import asdict, dataclass, replace
@@ -56,6 +57,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0.01 <= self.held_out_share <= 0.5:
             raise InputError(f"held_out_share is {self.held_out_share}; it must be between 0.01 and 0.5")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed is {self.seed}; it must be between 0 and {2**32 - 1}")
         _ = self.recipe  # checks what was given
 
     @property
@@ -91,8 +94,10 @@ def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=n_steps, pct_start=0.15)
     parts: dict[str, Part] = {"network": network, "optimizer": optimizer, "schedule": schedule}
     facts = _plain(settings, pretrained)
+    photos_digest = hashlib.sha256("".join(training.digests).encode()).hexdigest()[:16]
     progress = Progress(
-        folder=_progress_folder(settings.out), run={**facts, "training_fingerprint": training.fingerprint}
+        folder=_progress_folder(settings.out),
+        run={**facts, "training_fingerprint": training.fingerprint, "training_photos": photos_digest},
     )
     history = progress.load(parts, device)
     ages, held_out_ages = torch.from_numpy(training.ages).to(device), torch.from_numpy(held_out.ages)

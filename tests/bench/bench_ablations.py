@@ -7,8 +7,11 @@ concern decoding cost no run of their own: they are read off the default's runs.
 """
 
 import argparse
+import hashlib
+import inspect
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -24,9 +27,9 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from model import epoch, network, train
+from model import augment, epoch, network, train
 from model.calibration import cross_fitted
-from model.data import LabelledPhotos, read_labels
+from model.data import HELD_OUT_SHARE, LabelledPhotos, read_labels
 from model.network import N_AGES, decode, loss, quantile
 from model.recipe import PRESETS, Recipe
 
@@ -208,10 +211,15 @@ def main() -> None:
     path = flags.out / "results.jsonl"
     labelled = read_labels(flags.data)
     # What is held out from training proper is left alone here: it must not choose the recipe that it then judges.
-    rest, _ = labelled.split(0.1, labelled.groups())
+    rest, _ = labelled.split(HELD_OUT_SHARE, labelled.groups())
     parts = rest.split(0.2, rest.groups())
-    # Rows of another default are not differences from this one.
-    size = {"data": parts[0].fingerprint, "default": asdict(short(flags))}
+    # Rows of another default, or of other code, are not differences from this one.
+    code = "".join(inspect.getsource(part) for part in (augment, epoch, network, train, sys.modules[__name__]))
+    size = {
+        "data": parts[0].fingerprint,
+        "default": asdict(short(flags)),
+        "code": hashlib.sha256(code.encode()).hexdigest()[:16],
+    }
 
     def kept() -> list[dict[str, object]]:
         rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

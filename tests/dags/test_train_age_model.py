@@ -78,6 +78,14 @@ def test_the_presets_are_those_of_the_program(training):
     assert set(training.params.get_param("preset").schema["enum"]) == set(PRESETS)
 
 
+def test_a_chain_without_a_gpu_says_once_how_to_train(load_dags, monkeypatch):
+    monkeypatch.setenv("BREAD_SALT_PRESET", "quick")
+    assert load_dags().dags["train_age_model"].params["preset"] == "quick"
+    monkeypatch.setenv("BREAD_SALT_PRESET", "small")
+    (error,) = load_dags().import_errors.values()
+    assert "BREAD_SALT_PRESET is 'small'; it must be one of quick, full, original" in error
+
+
 def test_an_unknown_preset_is_refused_when_the_run_is_triggered(training):
     from airflow.sdk.exceptions import ParamValidationError  # noqa: PLC0415
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torchvision.models import ResNet50_Weights
 
 from model import network
 from model.cli import InputError
@@ -22,15 +23,23 @@ def test_a_file_of_weights_begins_the_backbone(tmp_path):
 
 
 def test_without_a_network_training_begins_with_random_weights_and_says_so(monkeypatch):
-    shallow = network.resnet50
+    def unreachable(*_, **__):
+        raise OSError("no route to host")
 
-    def unreachable(*, weights, **options):
-        if weights is not None:
-            raise OSError("no route to host")
-        return shallow(**options)
+    monkeypatch.setattr(ResNet50_Weights, "get_state_dict", unreachable)
+    torch.manual_seed(0)
+    tried, said = pretrained_backbone("auto")
+    assert said == "none: random weights, ImageNet weights could not be reached"
+    torch.manual_seed(0)
+    assert equal(dict(tried.state_dict()), dict(pretrained_backbone("none")[0].state_dict()))
 
-    monkeypatch.setattr(network, "resnet50", unreachable)
-    assert pretrained_backbone("auto")[1] == "none: random weights, ImageNet weights could not be reached"
+
+def test_imagenet_weights_are_used_where_they_can_be_reached(monkeypatch):
+    there = network.resnet50(weights=None).state_dict()
+    monkeypatch.setattr(ResNet50_Weights, "get_state_dict", lambda *_, **__: there)
+    backbone, said = pretrained_backbone("auto")
+    assert said == "ImageNet (torchvision IMAGENET1K_V2)"
+    assert equal(dict(backbone.state_dict()), dict(there))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not weights", {"conv1.weight": torch.zeros(1)}, [1, 2]])

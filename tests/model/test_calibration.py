@@ -120,7 +120,16 @@ def test_an_age_without_photos_borrows_from_its_neighbours_and_says_how_few():
     predicted = ages + np.tile([-3.0, 0.0, 3.0], 20)
     kernel, n_effective = error_kernel(predicted, ages)
     assert kernel[90] @ BINS == pytest.approx(90, abs=1)
-    assert n_effective.max() <= 60
+    assert n_effective[60] == pytest.approx(30)
+    assert n_effective[90] < 1e-3
+
+
+def test_errors_of_the_old_are_not_taken_from_the_middle_aged():
+    ages = np.array([45] * 2000 + [75] * 20)
+    predicted = np.where(ages == 75, 67.0, 45.0)
+    kernel, n_effective = error_kernel(predicted, ages)
+    assert kernel[75] @ BINS == pytest.approx(67, abs=0.1)
+    assert n_effective[75] == pytest.approx(20, abs=0.1)
 
 
 def test_what_is_stored_is_what_is_read():

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import pytest
@@ -79,6 +80,19 @@ def test_a_file_that_is_not_the_released_one_is_named(folder):
     for read in (checkpoint.version, checkpoint.load):
         with pytest.raises(InputError, match=r"weights\.safetensors has hash .* restore the folder"):
             read(folder)
+
+
+def test_who_may_not_read_what_was_learnt_can_still_tell_the_version(tmp_path, untrained, monkeypatch):
+    files = {"learnt_photos.txt": "0123\n", "calibration.json": "{}"}
+    version = checkpoint.save(tmp_path / "age", untrained(), {}, files)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "age").iterdir()}
+    assert modes.pop("learnt_photos.txt") == 0o640
+    assert modes["calibration.json"] == modes["weights.safetensors"] == 0o644
+    (tmp_path / "age" / "learnt_photos.txt").write_text("4567\n")
+    with pytest.raises(InputError, match=r"learnt_photos\.txt has hash"):
+        checkpoint.version(tmp_path / "age")
+    monkeypatch.setattr(os, "access", lambda path, _: path.name != "learnt_photos.txt")
+    assert checkpoint.version(tmp_path / "age") == version
 
 
 def test_a_missing_file_is_named(folder):

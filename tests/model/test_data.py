@@ -249,7 +249,7 @@ def test_a_folder_in_place_of_a_labelled_photo_is_named(labelled_set):
     (folder / "final_files" / "0.jpg").unlink()
     (folder / "final_files" / "0.jpg").mkdir()
     with pytest.raises(InputError, match=r"0\.jpg can't be read: Is a directory"):
-        read_labels(folder).digests()
+        _ = read_labels(folder).digests
 
 
 def test_a_labelled_photo_that_is_missing_is_named(labelled_set):

@@ -130,7 +130,7 @@ def test_all_figures_are_printed_written_and_drawn(trained, tmp_path, capsys):
     said = judgement_of(tmp_path / "judged")
     page = (tmp_path / "judged" / "judgement.html").read_text()
     assert said["model_version"] == checkpoint.version(model)
-    for table in ("error_by_decade", "error_by_sex", "coverage", "decisions", "reliability"):
+    for table in ("error_by_decade", "error_by_sex", "at_equal_age", "coverage", "decisions", "reliability"):
         assert said[table], table
     assert {row["group"] for row in said["error_by_sex"]} == {"female", "male"}
     assert f"{said['metrics']['mae_years']}" in printed
@@ -215,16 +215,26 @@ def test_weaknesses_are_found_in_the_figures():
     few = {"n": 29, "mae_years": 20.0, "mae_low": 18.0}
     row = {"n": 100, "mae_years": 6.0, "mae_low": 5.5}
     bad = {"n": 100, "mae_years": 12.0, "mae_low": 10.0}
-    tables = {"error_by_sex": pd.DataFrame([{"group": "female", **bad}, {"group": "male", **row}])}
-    assert "sex female (12.0 years, n 100)" in release.weaknesses(tables)
-    assert "male (6.0" not in release.weaknesses(tables)
-    assert "groups of 30 photos or more by sex" in release.weaknesses(tables)
-    even = {"error_by_sex": pd.DataFrame([{"group": "female", **few}, {"group": "male", **row}])}
-    assert "In none does the 95 % interval" in release.weaknesses(even)
-    assert "were not measured" not in release.weaknesses(even)
-    assert "Errors by sex, ancestry or the like were not measured" in release.weaknesses(
-        {"error_by_decade": even["error_by_sex"]}
-    )
+    tables = {"error_by_decade": pd.DataFrame([{"group": "20-29", **row}, {"group": "60-69", **bad}])}
+    said = release.weaknesses(tables)
+    assert "above that of all photos at ages 60-69 (12.0 years)." in said
+    assert "Sex, ancestry or the like were not looked at" in said
+    even = {"error_by_decade": pd.DataFrame([{"group": "20-29", **row}, {"group": "60-69", **few}])}
+    assert "above that of all photos at ages none." in release.weaknesses(even)
+    names = ["of", "group", "n", "mae_beyond", "mae_beyond_low", "mae_beyond_high"]
+    names += ["bias_beyond", "bias_beyond_low", "bias_beyond_high"]
+    groups = [
+        ("sex", "female", 100, 0.5, 0.1, 0.9, -0.2, -0.6, 0.2),
+        ("sex", "male", 100, -0.5, -0.9, -0.1, 0.8, 0.4, 1.2),
+        ("ancestry", "black", 100, 0.2, -0.2, 0.6, -1.2, -1.9, -0.5),
+        ("ancestry", "other", 29, 3.0, 2.0, 4.0, 3.0, 2.0, 4.0),
+    ]
+    said = release.weaknesses({**tables, "at_equal_age": pd.DataFrame(groups, columns=names)})
+    assert "the model errs more about: sex female (+0.5 years)." in said
+    assert "the model makes younger: ancestry black (-1.2 years)." in said
+    assert "the model makes older: sex male (+0.8 years)." in said
+    assert "groups of 30 photos or more by sex, ancestry." in said
+    assert "not looked at" not in said
 
 
 def test_a_folder_that_does_not_say_what_was_learnt_is_no_good(trained, tmp_path):

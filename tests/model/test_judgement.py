@@ -5,7 +5,7 @@ from scipy import stats
 
 from model import judgement
 from model.calibration import fit
-from model.judgement import compare, coverage, decades, decisions, error_by, predictions, reliability
+from model.judgement import at_equal_age, compare, coverage, decades, decisions, error_by, predictions, reliability
 from model.metrics import mean_interval, measure, share_interval
 from model.network import N_AGES
 
@@ -69,6 +69,25 @@ def test_each_group_is_measured_by_its_own_photos():
     table = error_by(groups, np.array([20.0, 30.0, 44.0]), np.array([20, 33, 40]), constant=30.0)
     assert table.set_index("group")["mae_years"].to_dict() == {"a": 2.0, "b": 3.0}
     assert table["n"].tolist() == [2, 1]
+
+
+def test_a_group_is_not_blamed_for_its_age_but_for_how_it_is_judged_at_that_age():
+    rng = np.random.default_rng(0)
+    ages = np.concatenate([rng.choice([25, 65], 4000, p=[0.9, 0.1]), rng.choice([25, 65], 4000, p=[0.1, 0.9])])
+    error = rng.normal(0, np.where(ages == 65, 10, 3))
+    young, side = np.repeat(["young", "old"], 4000), np.tile(["left", "right"], 4000)
+    predicted = ages + error - 4 * (side == "left") * (ages == 25)
+    plain = error_by(young, predicted, ages, constant=30.0).set_index("group")["mae_years"]
+    assert plain["old"] > plain["young"] + 2
+    table = at_equal_age({"crowd": young, "side": side}, predicted, ages).set_index("group")
+    for name in ("young", "old"):
+        assert table.loc[name, "mae_beyond_low"] < 0 < table.loc[name, "mae_beyond_high"]
+        assert table.loc[name, "bias_beyond_low"] < 0 < table.loc[name, "bias_beyond_high"]
+    # Half of all are 25, and half of those are made 4 years younger: 2 below the mean of their decade.
+    assert table.loc["left", "bias_beyond"] == pytest.approx(-1, abs=0.2)
+    assert table.loc["right", "bias_beyond"] == pytest.approx(1, abs=0.2)
+    assert table.loc["left", "mae_beyond_low"] > 0 > table.loc["right", "mae_beyond_high"]
+    assert table["of"].tolist() == ["crowd", "crowd", "side", "side"]
 
 
 @pytest.mark.parametrize("age", [0, 40, 100])

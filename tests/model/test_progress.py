@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,11 +65,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, labelled_set):
 
     def start(out):
         command = [sys.executable, "-m", "model.train", *flags, "--out", str(tmp_path / out)]
-        environment = {
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "CUDA_VISIBLE_DEVICES": "",
-        }  # the same sums in the same order
+        # The same sums in the same order.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     whole, killed = start("whole"), start("age")
@@ -98,10 +96,19 @@ def test_a_training_does_not_go_on_with_other_settings_or_photos(settings, cut_o
     cut_off(settings(), at_epoch=1)
     with pytest.raises(InputError, match=r"was begun with other learning_rate, seed; go on with the same, or remove"):
         train.main(settings(seed=5, learning_rate=0.5))
+    picture = tmp_path / "faces" / "final_files" / "0.jpg"
+    kept = picture.read_bytes()
+    picture.write_bytes((picture.parent / "1.jpg").read_bytes())
+    with pytest.raises(InputError, match="was begun with other training_photos"):
+        train.main(settings())
+    picture.write_bytes(kept)
     labels = tmp_path / "faces" / "labels.csv"
-    labels.write_text(labels.read_text().replace("1\n", "2\n"))
+    before = labels.read_text()
+    labels.write_text(before.replace("1\n", "2\n"))
     with pytest.raises(InputError, match="was begun with other training_fingerprint"):
         train.main(settings())
+    labels.write_text(before)
+    train.main(settings())
 
 
 def test_a_training_does_not_go_on_from_another_backbone(settings, cut_off, tmp_path):
@@ -122,6 +129,24 @@ def test_one_training_at_a_time_writes_a_folder(settings, tmp_path):
         pytest.raises(InputError, match=r"another training is at work in .*age\.training"),
     ):
         train.main(settings())
+
+
+def test_a_removal_that_was_cut_off_stands_in_nobodys_way(settings, tmp_path, monkeypatch):
+    remove, kept = shutil.rmtree, tmp_path / "age.training"
+
+    def lock_first(folder, **options):  # in which order a folder is emptied is not for us to choose
+        if folder == kept:
+            (folder / ".lock").unlink()
+            raise KeyboardInterrupt
+        remove(folder, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lock_first)
+        with pytest.raises(KeyboardInterrupt):
+            train.main(settings())
+    assert kept.is_dir()
+    train.main(settings())
+    assert not (tmp_path / "age.training").exists()
 
 
 def test_a_folder_of_something_else_is_never_taken_for_progress_and_removed(settings, tmp_path, labelled_set):

@@ -51,12 +51,21 @@ def test_an_identity_makes_no_groups_and_a_file_of_other_photos_is_named(labelle
         read_labels(folder)
 
 
+def test_a_column_that_is_called_like_the_groups_by_age_is_refused(labelled_set):
+    folder = labelled_set([30, 40])
+    (folder / "attributes.csv").write_text("file_name,decade\n0.jpg,1990s\n")
+    with pytest.raises(
+        InputError, match=r"attributes\.csv has a column decade, which is the name of the groups by age"
+    ):
+        read_labels(folder)
+
+
 def test_a_photo_is_known_again_by_its_content(labelled_set):
     folder = labelled_set([30, 40])
-    before = dict(zip(["0.jpg", "1.jpg"], read_labels(folder).digests(), strict=True))
+    before = dict(zip(["0.jpg", "1.jpg"], read_labels(folder).digests, strict=True))
     (folder / "labels.csv").write_text("file_name,real_age\nnew.jpg,50\n0.jpg,30\n")
     (folder / "final_files" / "1.jpg").rename(folder / "final_files" / "new.jpg")
-    assert read_labels(folder).digests() == [before["0.jpg"], before["1.jpg"]]
+    assert read_labels(folder).digests == [before["0.jpg"], before["1.jpg"]]
 
 
 def test_a_split_leaves_no_photo_out_and_none_on_both_sides():

@@ -33,7 +33,7 @@ def test_the_history_says_when_and_who(run_promote, store, erring_model):
     assert read_history(store)[0].user
 
 
-def test_a_copy_holds_what_was_released_for_everybody_to_read(run_promote, store, erring_model):
+def test_a_copy_holds_what_was_released_and_who_scores_can_read_what_that_needs(run_promote, store, erring_model):
     first = erring_model("first")
     first.chmod(0o700)
     for file in first.iterdir():
@@ -42,7 +42,9 @@ def test_a_copy_holds_what_was_released_for_everybody_to_read(run_promote, store
     run_promote(first)
     copy = (store / "current").resolve()
     assert {file.name for file in copy.iterdir()} == {"weights.safetensors", "model.json", "held_out.csv"}
-    assert {oct(path.stat().st_mode & 0o777) for path in copy.iterdir()} == {"0o644"}
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in copy.iterdir()}
+    assert modes.pop("held_out.csv") == "0o640"
+    assert set(modes.values()) == {"0o644"}
     assert oct(copy.stat().st_mode & 0o777) == "0o755"
 
 

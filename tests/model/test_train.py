@@ -178,6 +178,7 @@ def test_the_error_shown_after_an_epoch_is_that_of_the_held_out_photos_and_teach
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"image_size": 16}, "image_size is 16; it must be between 32 and 512"),
         ({"held_out_share": 0.9}, "held_out_share is 0.9; it must be between 0.01 and 0.5"),
+        ({"seed": 2**64}, f"seed is {2**64}; it must be between 0 and {2**32 - 1}"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_would_be_right(settings, wrong, said):
