@@ -191,7 +191,7 @@ def test_the_card_says_what_the_model_is_for_how_it_errs_and_what_it_rests_on(tr
     assert facts["data"]["training_fingerprint"] in card
     assert "> Research only.\n> No sale." in card
     assert "must not decide about a person" in card
-    assert "Errors by sex, ancestry or the like were not measured" in card
+    assert "Sex, ancestry or the like were not looked at" in card
 
 
 def test_pages_with_faces_are_not_for_everybody_and_never_in_a_store(trained, tmp_path, store, monkeypatch):
