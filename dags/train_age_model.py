@@ -31,7 +31,7 @@ then decides. The other command goes back to the model before:
 - A store with a first model, promoted by hand: no model comes into use that nobody has looked at.
 - Airflow Variables `bread_salt_labelled` (the labelled set), `bread_salt_model_store` and `bread_salt_reports`,
   folders all three, or in the environment as `AIRFLOW_VAR_BREAD_SALT_LABELLED` and so on.
-- `BREAD_SALT_PRESET=quick` where there is no GPU: `full`, which is the default, would not end on a CPU.
+- `BREAD_SALT_PRESET=quick` where there is no GPU: `full`, which is the default, is not for a CPU.
 - `BREAD_SALT_PYTHON` and `BREAD_SALT_TIME_ZONE` as there. `BREAD_SALT_SCORING_POOL` holds `train` and `judge` too.
 """
 

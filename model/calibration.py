@@ -37,9 +37,9 @@ photos in its outermost millionths, where steps of one percent could not tell th
 
 N_FOLDS = 10
 
-MIN_EFFECTIVE = 100
-"""Photos that a row of the error kernel is to rest on, if they can be had within five years of its age: the error of
-people ten years younger is another one."""
+MIN_PHOTOS = 100
+"""Photos that a row of the error kernel is to rest on, if a normal kernel of five years or less finds so many: the
+error of people twenty years younger is another one."""
 
 ERROR_BANDWIDTH_YEARS = 1.5
 _BANDWIDTHS_YEARS = (2.0, 3.0, 5.0)
@@ -128,7 +128,7 @@ def error_kernel(predicted: Floats, ages: Ages) -> tuple[Floats, Floats]:
     """Estimate P(predicted age | true age), which a table of predicted ages is blurred by.
 
     Errors are borrowed from photos of similar true age, by a normal kernel that is as wide as it must be to hold
-    `MIN_EFFECTIVE` photos (from 2 to 5 years), and smoothed over `ERROR_BANDWIDTH_YEARS`, whose square adds to their
+    `MIN_PHOTOS` photos (from 2 to 5 years), and smoothed over `ERROR_BANDWIDTH_YEARS`, whose square adds to their
     variance: a spread of 6 years becomes 6.2, or more where the mean error changes with age. What would fall below 0
     or above 100 is on the edge.
 
@@ -140,31 +140,32 @@ def error_kernel(predicted: Floats, ages: Ages) -> tuple[Floats, Floats]:
         (101, 101): row true age, column predicted age rounded to years, each row sums to 1; and (101,) the
         photos behind each row: the sum of their weights, of which a photo of the row's own age has 1.
     """
-    kernel, n_effective = np.zeros((N_AGES, N_AGES)), np.zeros(N_AGES)
+    kernel, weight = np.zeros((N_AGES, N_AGES)), np.zeros(N_AGES)
     edges = np.arange(N_AGES - 1) + 0.5
     errors = predicted - ages
     for age in range(N_AGES):
         for bandwidth in _BANDWIDTHS_YEARS:
             weights = np.exp(-0.5 * ((ages - age) / bandwidth) ** 2)
-            n_effective[age] = weights.sum()
-            if n_effective[age] >= MIN_EFFECTIVE:
+            weight[age] = weights.sum()
+            if weight[age] >= MIN_PHOTOS:
                 break
         reached = stats.norm.cdf(edges, loc=(age + errors)[:, None], scale=ERROR_BANDWIDTH_YEARS)  # (N, 100)
         cumulative = weights @ reached / weights.sum()
         kernel[age] = np.diff(cumulative, prepend=0, append=1)
-    return kernel, n_effective
+    return kernel, weight
 
 
 def dump(calibration: Calibration | None, predicted: Floats, ages: Ages) -> str:
     """Return the text of `calibration.json`: curves, and the error kernel of predicted ages (N,) and labels (N,)."""
-    kernel, n_effective = error_kernel(predicted, ages)
+    kernel, weight = error_kernel(predicted, ages)
     stored = {
         "calibration": calibration and calibration.to_json(),
         "error_kernel": {
-            "axes": "row: true age 0-100, column: predicted age 0-100, years; rows sum to 1",
+            "axes": "row: true age 0-100, column: predicted age 0-100, years; rows sum to 1. weight_of_photos: by true "
+            "age, those behind a row, of which one of that age counts 1 and others less",
             "probability": np.round(kernel, 6).tolist(),
             "n_photos": len(ages),
-            "n_effective": np.round(n_effective, 1).tolist(),
+            "weight_of_photos": np.round(weight, 1).tolist(),
         },
     }
     return json.dumps(stored) + "\n"

@@ -59,6 +59,8 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mappin
     hashes = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
     card = {"network": asdict(network.config), "sha256": hashes, **facts}
     (draft / CARD).write_text(json.dumps(card, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    (draft / CARD).chmod(mode(CARD))
+    draft.chmod(0o755)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
@@ -70,6 +72,17 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mappin
 def mode(name: str) -> int:
     """Return who may read a file of a model folder: executors, which run as others, what is needed to score."""
     return 0o640 if name in PRIVATE else 0o644
+
+
+def readable(path: Path) -> Path:
+    """Return a file's path where this user may read it.
+
+    Raises:
+        InputError: it is for others.
+    """
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} is for its owner and group; judge and promote as a user of the group that owns it")
+    return path
 
 
 def version(folder: Path) -> str:

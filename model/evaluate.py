@@ -110,6 +110,8 @@ def judgement_page(figures: dict[str, Any], found: Predictions, part: LabelledPh
             page.heading(judgement.title(name))
             page.figure(plots.error_by_group(frame), f"Bars: mean absolute {name.replace('_', ' ')}")
             page.table(frame, "One row per group", 2)
+    if "at_equal_age" in figures:
+        page.table(figures["at_equal_age"], judgement.title("at_equal_age"), 2)
     page.heading("Error against age")
     page.figure(plots.error_against_age(found), "Dots: error of each photo at its age")
     page.heading("Intervals and probabilities")

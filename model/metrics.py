@@ -1,7 +1,9 @@
 """Errors of predicted ages, and how sure one may be of them. Ages and errors are in years."""
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -73,12 +75,21 @@ def mean_interval(values: Floats) -> Interval:
     """
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
-    estimate = float(values.mean())
-    if len(values) == 1:
+    return bootstrap(values, np.mean)
+
+
+def bootstrap(sample: npt.NDArray[Any], statistic: Callable[..., Any]) -> Interval:
+    """Return a statistic of `sample` (N,), such as row numbers, with its bootstrap interval.
+
+    Where the statistic is NaN for some of the resamples, so is the interval.
+    """
+    estimate = float(statistic(sample))
+    if len(sample) == 1:
         return Interval(estimate, np.nan, np.nan)
-    found = stats.bootstrap(
-        (values,), np.mean, n_resamples=N_RESAMPLES, batch=100, method="percentile", rng=np.random.default_rng(0)
-    )
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # NaN is said by NaN
+        found = stats.bootstrap((sample,), statistic, n_resamples=N_RESAMPLES, batch=100, method="percentile", rng=rng)
     return Interval(estimate, float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 

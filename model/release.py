@@ -60,24 +60,24 @@ def read_held_out(folder: Path) -> pd.DataFrame:
     """Return `file_name`, `digest`, `real_age` and `age_years` of the photos that the model of `folder` held out.
 
     Raises:
-        InputError: the folder has no such file.
+        InputError: the folder has no such file, or it is for others.
     """
-    path = folder / HELD_OUT
-    if not path.is_file():
-        raise InputError(f"{folder} lacks {HELD_OUT}; only folders that model.train wrote can be judged or promoted")
-    return pd.read_csv(path, dtype={"file_name": str, "digest": str}, keep_default_na=False)
+    return pd.read_csv(_private(folder, HELD_OUT), dtype={"file_name": str, "digest": str}, keep_default_na=False)
 
 
 def learnt_photos(folder: Path) -> set[str]:
     """Return the digests, as `LabelledPhotos.digests`, of the photos that the model of `folder` was trained on.
 
     Raises:
-        InputError: the folder has no such file.
+        InputError: the folder has no such file, or it is for others.
     """
-    path = folder / LEARNT
-    if not path.is_file():
-        raise InputError(f"{folder} lacks {LEARNT}; only folders that model.train wrote can be judged")
-    return set(path.read_text(encoding="utf-8").split())
+    return set(_private(folder, LEARNT).read_text(encoding="utf-8").split())
+
+
+def _private(folder: Path, name: str) -> Path:
+    if not (folder / name).is_file():
+        raise InputError(f"{folder} lacks {name}; only folders that model.train wrote can be judged or promoted")
+    return checkpoint.readable(folder / name)
 
 
 def model_card(facts: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
@@ -116,11 +116,15 @@ def model_card(facts: dict[str, Any], tables: dict[str, pd.DataFrame]) -> str:
 
 
 def weaknesses(tables: dict[str, pd.DataFrame]) -> str:
-    """Return which ages and which groups are shown to be served worse: by 95 % intervals, groups at equal age."""
+    """Return which ages and which groups are shown to be served worse: by 95 % intervals, groups at equal age.
+
+    Intervals are one by one: of forty groups that are served alike, one or two are named.
+    """
     ages = _enough(tables["error_by_decade"])
     overall = float(np.average(tables["error_by_decade"]["mae_years"], weights=tables["error_by_decade"]["n"]))
     worse = [f"{row.group} ({row.mae_years:.1f} years)" for row in ages[ages["mae_low"] > overall].itertuples()]
-    said = f"The error is above that of all photos at ages {_listed(worse)}."
+    said = f"Looked at were decades and groups of {MIN_PHOTOS} photos or more; one in twenty may be named by chance. "
+    said += f"Error above that of all photos: {_listed(worse)}."
     if "at_equal_age" not in tables:
         return f"{said} Sex, ancestry or the like were not looked at: `attributes.csv` names no such groups."
     groups = _enough(tables["at_equal_age"])
@@ -131,8 +135,7 @@ def weaknesses(tables: dict[str, pd.DataFrame]) -> str:
     ):
         found = [f"{row.of} {row.group} ({getattr(row, column):+.1f} years)" for row in groups[rows].itertuples()]
         said += f" Than others of the same decade of age, the model {what}: {_listed(found)}."
-    names = ", ".join(tables["at_equal_age"]["of"].unique())
-    return f"{said} Looked at: groups of {MIN_PHOTOS} photos or more by {names}."
+    return said
 
 
 def _enough(frame: pd.DataFrame) -> pd.DataFrame:

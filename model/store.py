@@ -106,7 +106,7 @@ def copy_in(store: Path, model: Path, version: str) -> bool:
         released = {checkpoint.CARD, *checkpoint.read_card(model)["sha256"]}
         for file in sorted(model.iterdir()):
             if file.name in released:
-                shutil.copyfile(file, draft / file.name)
+                shutil.copyfile(checkpoint.readable(file), draft / file.name)
                 (draft / file.name).chmod(checkpoint.mode(file.name))
         if checkpoint.version(draft) != version:
             raise InputError(f"{model} changed while it was copied; promote it again") from None

@@ -27,8 +27,7 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from model import augment, epoch, network, train
-from model.calibration import cross_fitted
+from model import augment, calibration, epoch, network, train
 from model.data import HELD_OUT_SHARE, LabelledPhotos, read_labels
 from model.network import N_AGES, decode, loss, quantile
 from model.recipe import PRESETS, Recipe
@@ -129,7 +128,7 @@ def readings(trained: network.AgeNetwork, held_out: LabelledPhotos, image_size: 
         **found,
         "read by the mean": mae(mass @ torch.arange(N_AGES, dtype=torch.float32)),
         "read by the mode": mae(mass.argmax(dim=1)),
-        "calibrated": mae(quantile(cross_fitted(mass, held_out.ages), 0.5)),
+        "calibrated": mae(quantile(calibration.cross_fitted(mass, held_out.ages), 0.5)),
     }
 
 
@@ -213,8 +212,10 @@ def main() -> None:
     # What is held out from training proper is left alone here: it must not choose the recipe that it then judges.
     rest, _ = labelled.split(HELD_OUT_SHARE, labelled.groups())
     parts = rest.split(0.2, rest.groups())
-    # Rows of another default, or of other code, are not differences from this one.
-    code = "".join(inspect.getsource(part) for part in (augment, epoch, network, train, sys.modules[__name__]))
+    # Rows of another default, or of other code that trains and reads, are not differences from this one.
+    code = "".join(
+        inspect.getsource(part) for part in (augment, calibration, epoch, network, train, sys.modules[__name__])
+    )
     size = {
         "data": parts[0].fingerprint,
         "default": asdict(short(flags)),

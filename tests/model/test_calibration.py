@@ -96,13 +96,13 @@ def test_the_kernel_finds_the_spread_and_bias_that_errors_were_drawn_with():
     rng = np.random.default_rng(0)
     ages = rng.integers(40, 61, 8_000)
     predicted = np.clip(ages + 2 + rng.normal(0, 4, 8_000), 0, 100)
-    kernel, n_effective = error_kernel(predicted, ages)
+    kernel, weight = error_kernel(predicted, ages)
     assert kernel.sum(axis=1) == pytest.approx(1)
     mean = kernel[50] @ BINS
     assert mean == pytest.approx(52, abs=0.3)
     # Errors are borrowed from two years around and smoothed by 1.5: variances add.
     assert np.sqrt(kernel[50] @ (BINS - mean) ** 2) == pytest.approx(np.hypot(4, 1.5), abs=0.3)
-    assert n_effective[50] > 1000
+    assert weight[50] > 1000
 
 
 def test_the_kernel_agrees_with_counting_where_there_is_much_to_count():
@@ -118,18 +118,18 @@ def test_the_kernel_agrees_with_counting_where_there_is_much_to_count():
 def test_an_age_without_photos_borrows_from_its_neighbours_and_says_how_few():
     ages = np.array([20] * 30 + [60] * 30)
     predicted = ages + np.tile([-3.0, 0.0, 3.0], 20)
-    kernel, n_effective = error_kernel(predicted, ages)
+    kernel, weight = error_kernel(predicted, ages)
     assert kernel[90] @ BINS == pytest.approx(90, abs=1)
-    assert n_effective[60] == pytest.approx(30)
-    assert n_effective[90] < 1e-3
+    assert weight[60] == pytest.approx(30)
+    assert weight[90] < 1e-3
 
 
 def test_errors_of_the_old_are_not_taken_from_the_middle_aged():
     ages = np.array([45] * 2000 + [75] * 20)
     predicted = np.where(ages == 75, 67.0, 45.0)
-    kernel, n_effective = error_kernel(predicted, ages)
+    kernel, weight = error_kernel(predicted, ages)
     assert kernel[75] @ BINS == pytest.approx(67, abs=0.1)
-    assert n_effective[75] == pytest.approx(20, abs=0.1)
+    assert weight[75] == pytest.approx(20, abs=0.1)
 
 
 def test_what_is_stored_is_what_is_read():

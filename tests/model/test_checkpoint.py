@@ -84,10 +84,15 @@ def test_a_file_that_is_not_the_released_one_is_named(folder):
 
 def test_who_may_not_read_what_was_learnt_can_still_tell_the_version(tmp_path, untrained, monkeypatch):
     files = {"learnt_photos.txt": "0123\n", "calibration.json": "{}"}
-    version = checkpoint.save(tmp_path / "age", untrained(), {}, files)
+    before = os.umask(0o077)
+    try:
+        version = checkpoint.save(tmp_path / "age", untrained(), {}, files)
+    finally:
+        os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "age").iterdir()}
     assert modes.pop("learnt_photos.txt") == 0o640
-    assert modes["calibration.json"] == modes["weights.safetensors"] == 0o644
+    assert set(modes.values()) == {0o644}
+    assert (tmp_path / "age").stat().st_mode & 0o777 == 0o755
     (tmp_path / "age" / "learnt_photos.txt").write_text("4567\n")
     with pytest.raises(InputError, match=r"learnt_photos\.txt has hash"):
         checkpoint.version(tmp_path / "age")

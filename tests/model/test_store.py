@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import threading
@@ -46,6 +47,19 @@ def test_a_copy_holds_what_was_released_and_who_scores_can_read_what_that_needs(
     assert modes.pop("held_out.csv") == "0o640"
     assert set(modes.values()) == {"0o644"}
     assert oct(copy.stat().st_mode & 0o777) == "0o755"
+
+
+def test_who_may_not_read_what_a_model_learnt_is_told_who_may(run_promote, store, erring_model, monkeypatch):
+    first, second = erring_model("first", error=9), erring_model("second", error=1)
+    for model, current in ((first, None), (second, first)):
+        with monkeypatch.context() as other_user:
+            other_user.setattr(os, "access", lambda path, _: path.name != "held_out.csv")
+            done = run_promote(model)
+        assert done.code == 2
+        assert "held_out.csv is for its owner and group; judge and promote as a user of the group" in done.said
+        assert (store / "current").exists() == (current is not None)
+        assert run_promote(model).code == 0
+    assert not (store / ".draft").exists()
 
 
 def test_the_store_needs_nothing_of_the_folder_that_was_promoted(run_promote, store, erring_model, tmp_path):
