@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from pyarrow import fs
 
-from jobs.landing import open_filesystem, parquet_paths, table_folder
-from jobs.schemas import LANDING
+from jobs.tables.landing import open_filesystem, parquet_paths, table_folder
+from jobs.tables.schemas import LANDING
 from model.cli import InputError, run
 
 NOT_YET = 75

@@ -15,14 +15,18 @@ import datetime as dt
 from dataclasses import dataclass
 from functools import partial
 
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import (
+    Column,
+    DataFrame,
+    SparkSession,
+    functions as F,  # noqa: N812
+)
 
 import sql
-from jobs import quality, tables
-from jobs.landing import landing_files
-from jobs.session import check_java, spark_session
-from jobs.settings import BandSettings
+from jobs.tables import quarantine as quality, warehouse as tables
+from jobs.tables.bands import BandSettings
+from jobs.tables.landing import landing_files
+from jobs.tables.spark import check_java, spark_session
 from model.cli import InputError, run
 
 MAX_WINDOW_DAYS = 28
@@ -97,7 +101,7 @@ def _figures() -> Column:
 
 
 def daily_counts(spark: SparkSession, lines: DataFrame, products: DataFrame, receipt_ages: DataFrame) -> DataFrame:
-    """Count receipts, quantity and amount of one date by band and item; see `sql/affinity/daily_counts.sql`.
+    """Count receipts, quantity and amount of one date by band and item; see `sql/nightly/daily_counts.sql`.
 
     Args:
         spark: session.
@@ -106,7 +110,7 @@ def daily_counts(spark: SparkSession, lines: DataFrame, products: DataFrame, rec
         receipt_ages: `restricted/receipt_ages` of the date.
     """
     return spark.sql(
-        sql.load("affinity/daily_counts"),
+        sql.load("nightly/daily_counts"),
         lines=lines,
         products=F.broadcast(products.select("product_id", "category", "department")),
         receipt_ages=receipt_ages.select("receipt_id", "age_band"),
@@ -120,7 +124,7 @@ def age_affinity(
     bands: tuple[str, ...],
     min_receipts: int,
 ) -> DataFrame:
-    """Measure how far each band's purchases are from everybody's; see `sql/affinity/age_affinity.sql`.
+    """Measure how far each band's purchases are from everybody's; see `sql/nightly/age_affinity.sql`.
 
     Args:
         spark: session.
@@ -132,7 +136,7 @@ def age_affinity(
     # Dates counted by other bands can't be added up with these: they do not count towards n_days.
     other = counts.where(~F.col("age_band").isin(*bands)).select("business_date").dropDuplicates()
     return spark.sql(
-        sql.load("affinity/age_affinity"),
+        sql.load("nightly/age_affinity"),
         args={"business_date": business_date, "min_receipts": min_receipts},
         daily_counts=counts.join(F.broadcast(other), on="business_date", how="left_anti"),
         age_bands=spark.createDataFrame([(band,) for band in bands], "age_band string").coalesce(1),

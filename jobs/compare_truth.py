@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 import sql
-from jobs.answer import Answer, execute, render
 from jobs.query import connect
-from jobs.schemas import LANDING, UNDATED
+from jobs.tables.duck import Answer, execute, render
+from jobs.tables.schemas import LANDING, UNDATED
 from model.cli import InputError, run
 
 TRUTH: dict[str, pa.Schema] = {

@@ -16,13 +16,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import (
+    Column,
+    DataFrame,
+    Window,
+    functions as F,  # noqa: N812
+)
 
-from jobs import quality, tables
-from jobs.landing import landing_files
-from jobs.session import check_java, spark_session
-from jobs.settings import AgeBand, BandSettings, age_bands
+from jobs.tables import quarantine as quality, warehouse as tables
+from jobs.tables.bands import AgeBand, BandSettings, age_bands
+from jobs.tables.landing import landing_files
+from jobs.tables.spark import check_java, spark_session
 from model.cli import InputError, run
 
 SLOT_SECONDS = 600

@@ -7,9 +7,9 @@ import sys
 from dataclasses import dataclass
 
 from jobs import build_affinity, match_receipts, score_photos
-from jobs.landing import landing_files
 from jobs.query import connect, failed_checks
-from jobs.schemas import LANDING
+from jobs.tables.landing import landing_files
+from jobs.tables.schemas import LANDING
 from model.cli import run
 
 

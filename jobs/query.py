@@ -23,8 +23,8 @@ from deltalake.exceptions import DeltaError
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 import sql
-from jobs.answer import Answer, dollars, execute, one_line, parameters_of, render
-from jobs.schemas import WAREHOUSE
+from jobs.tables.duck import Answer, dollars, execute, one_line, parameters_of, render
+from jobs.tables.schemas import WAREHOUSE
 from model.cli import InputError, run
 
 FOLDERS = ("analyst", "checks")

@@ -1,7 +1,7 @@
 """A synthetic chain with known truth, in the layout of the landing contract: to try, test and measure jobs.
 
 - Writes `OUT/landing` (tables and photos) and `OUT/truth`, which no job may read: `category_affinity.csv`
-  (the true index of each age band and category, see `jobs.sample_assortment`), `ages.csv` (the shopper of
+  (the true index of each age band and category, see `jobs.sample.assortment`), `ages.csv` (the shopper of
   each photo and receipt; photo_id is empty where the receipt has none) and `blemishes.json` (what is wrong
   on purpose). With `--labelled` also `OUT/faces`, photos of known age to train on.
 - The same flags give the same data. A date does not depend on how many dates are asked for.
@@ -23,10 +23,10 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from jobs import sample_assortment, sample_blemishes
-from jobs.sample_faces import face_jpeg
-from jobs.sample_receipts import AGES, Tables, draw_receipts, plan_tills
-from jobs.schemas import LANDING, UNDATED
+from jobs.sample import assortment as sample_assortment, blemishes as sample_blemishes
+from jobs.sample.faces import face_jpeg
+from jobs.sample.receipts import AGES, Tables, draw_receipts, plan_tills
+from jobs.tables.schemas import LANDING, UNDATED
 from model.cli import InputError, run
 
 MARKER = "sample_chain.json"

@@ -24,15 +24,18 @@ from pathlib import Path
 import pandas as pd
 from pyarrow import fs
 from pyspark import TaskContext
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import (
+    Column,
+    DataFrame,
+    functions as F,  # noqa: N812
+)
 from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
-from jobs import quality, tables
-from jobs.landing import landing_files, open_filesystem
-from jobs.session import check_java, spark_session
-from jobs.settings import DateSettings
+from jobs.tables import quarantine as quality, warehouse as tables
+from jobs.tables.bands import DateSettings
+from jobs.tables.landing import landing_files, open_filesystem
+from jobs.tables.spark import check_java, spark_session
 from model import predict
 from model.cli import run
 from model.predict import MAX_PHOTO_BYTES, PhotoScore, UnreadablePhotoError

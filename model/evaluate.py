@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from model import calibration, checkpoint, judgement, plots, release
 from model.cli import InputError, run
-from model.data import LabelledPhotos, read_labels
-from model.judgement import Predictions
-from model.metrics import measure
-from model.page import Page, face
+from model.evaluation import calibration, judgement, plots
+from model.evaluation.judgement import Predictions
+from model.evaluation.metrics import measure
+from model.pages.page import Page, face
+from model.photos.data import LabelledPhotos, read_labels
 from model.predict import AgePredictor, network_output
+from model.release import checkpoint, contents as release
 
 N_WORST = 25
 

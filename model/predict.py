@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from model import calibration, checkpoint, package
-from model.data import MAX_PHOTO_BYTES, LabelledPhotos, Pixels, UnreadablePhotoError, decode_photo
+from model import compiled as package
+from model.evaluation import calibration
 from model.network import decode
+from model.photos.data import MAX_PHOTO_BYTES, LabelledPhotos, Pixels, UnreadablePhotoError, decode_photo
+from model.release import checkpoint
 
 __all__ = [
     "MAX_PHOTO_BYTES",

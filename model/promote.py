@@ -25,9 +25,10 @@ import numpy as np
 import pandas as pd
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from model import checkpoint, judgement, release
 from model.cli import InputError, run
-from model.store import copy_in, current_version, locked, make_current, read_history, sound_copy, standing
+from model.evaluation import judgement
+from model.release import checkpoint, contents as release
+from model.release.store import copy_in, current_version, locked, make_current, read_history, sound_copy, standing
 
 NOT_BETTER = 99
 """Exit code that Airflow's BashOperator takes as a task to skip: no failure, and nobody is called."""

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from model import checkpoint, release
 from model.cli import InputError, run
-from model.data import HELD_OUT_SHARE, LabelledPhotos, read_labels
-from model.epoch import held_out_mae, train_one_epoch
 from model.network import AgeNetwork, Head, NetworkConfig, pretrained_backbone
+from model.photos.data import HELD_OUT_SHARE, LabelledPhotos, read_labels
 from model.predict import AgePredictor, network_output
-from model.progress import Part, Progress, alone
-from model.recipe import PRESETS, Preset, Recipe
+from model.release import checkpoint, contents as release
+from model.training.epoch import held_out_mae, train_one_epoch
+from model.training.progress import Part, Progress, alone
+from model.training.recipe import PRESETS, Preset, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

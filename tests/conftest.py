@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.session import spark_session
+from jobs.tables.spark import spark_session
 
 # Before Spark starts, or its workers run the first python3 of the PATH.
 os.environ["PYSPARK_PYTHON"] = sys.executable

@@ -27,10 +27,13 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from model import augment, calibration, epoch, network, train
-from model.data import HELD_OUT_SHARE, LabelledPhotos, read_labels
+from model import network, train
+from model.evaluation import calibration
 from model.network import N_AGES, decode, loss, quantile
-from model.recipe import PRESETS, Recipe
+from model.photos import augment
+from model.photos.data import HELD_OUT_SHARE, LabelledPhotos, read_labels
+from model.training import epoch
+from model.training.recipe import PRESETS, Recipe
 
 Patch = Callable[[ExitStack, np.ndarray], None]
 

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from deltalake import write_deltalake
 
 from jobs import sample_chain
-from jobs.schemas import WAREHOUSE
+from jobs.tables.schemas import WAREHOUSE
 from model.cli import InputError, run
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from model import checkpoint
-from model.data import decode_photo
 from model.network import AgeNetwork, NetworkConfig
+from model.photos.data import decode_photo
 from model.predict import AgePredictor, prepare, score_photos
+from model.release import checkpoint
 
 DEFAULT_BATCH_SIZES = {"cuda": [64, 128, 256, 512, 1024], "cpu": [32]}
 DEFAULT_PRECISIONS = {"cuda": ["bfloat16", "float16"], "cpu": ["float32", "auto"]}

@@ -73,7 +73,7 @@ def test_each_command_is_one_that_its_program_takes(rendered):
 
 
 def test_the_presets_are_those_of_the_program(training):
-    from model.recipe import PRESETS  # noqa: PLC0415
+    from model.training.recipe import PRESETS  # noqa: PLC0415
 
     assert set(training.params.get_param("preset").schema["enum"]) == set(PRESETS)
 

@@ -10,9 +10,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs import sample_chain
-from jobs.schemas import LANDING, WAREHOUSE
-from model import checkpoint
+from jobs.tables.schemas import LANDING, WAREHOUSE
 from model.network import AgeNetwork, NetworkConfig
+from model.release import checkpoint
 
 NINE = dt.datetime(2026, 11, 9, 9, tzinfo=dt.UTC)
 

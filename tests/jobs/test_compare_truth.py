@@ -7,7 +7,7 @@ import pytest
 from deltalake import write_deltalake
 
 from jobs.compare_truth import Settings, main
-from jobs.schemas import LANDING, WAREHOUSE
+from jobs.tables.schemas import LANDING, WAREHOUSE
 from model.cli import InputError
 
 DATE = dt.date(2026, 11, 9)

@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import functions as F  # noqa: N812
 
 from jobs.match_receipts import age_band, combine_photos, match_photos, screen_receipts
-from jobs.settings import age_bands
+from jobs.tables.bands import age_bands
 
 BANDS = age_bands(["under_18", "18-29", "30_plus"])
 NINE = dt.datetime(2026, 11, 9, 9, tzinfo=dt.UTC)

@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 
 from jobs import nightly, sample_chain
 from jobs.query import connect
-from jobs.schemas import LANDING, WAREHOUSE
+from jobs.tables.schemas import LANDING, WAREHOUSE
 from model.cli import InputError
 
 DATE = sample_chain.Settings.first_date

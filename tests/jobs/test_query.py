@@ -10,17 +10,9 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from jobs.answer import Answer, execute
-from jobs.query import (
-    Settings,
-    answer_each,
-    connect,
-    failed_checks,
-    main,
-    parse_parameters,
-    statements,
-)
-from jobs.schemas import WAREHOUSE
+from jobs.query import Settings, answer_each, connect, failed_checks, main, parse_parameters, statements
+from jobs.tables.duck import Answer, execute
+from jobs.tables.schemas import WAREHOUSE
 from model.cli import InputError
 
 DATE = dt.date(2026, 11, 9)

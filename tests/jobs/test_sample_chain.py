@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.sample_blemishes import FILE_BLEMISHES
+from jobs.sample.blemishes import FILE_BLEMISHES
 from jobs.sample_chain import LIMITS, Settings, check, main, write_chain
-from jobs.schemas import LANDING
+from jobs.tables.schemas import LANDING
 from model.cli import InputError, run
 
 DAY_ONE = dt.date(2026, 11, 9)

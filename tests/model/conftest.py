@@ -10,10 +10,11 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from model import checkpoint, network, package, predict, promote, train
-from model.data import decode_photo
+from model import compiled as package, network, predict, promote, train
 from model.network import AgeNetwork, NetworkConfig
-from model.recipe import Recipe
+from model.photos.data import decode_photo
+from model.release import checkpoint
+from model.training.recipe import Recipe
 
 IMAGE_SIZE = 32
 

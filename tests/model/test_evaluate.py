@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from model import checkpoint, evaluate, release, train
-from model.calibration import error_kernel
+from model import evaluate, train
 from model.cli import InputError
-from model.data import read_labels
 from model.evaluate import Settings, judge, unlearnt
+from model.evaluation.calibration import error_kernel
 from model.network import decode
+from model.photos.data import read_labels
 from model.predict import AgePredictor, network_output, score_photos
-from model.recipe import Recipe
+from model.release import checkpoint, contents as release
+from model.training.recipe import Recipe
 
 AGES = list(range(20, 80, 2))
 

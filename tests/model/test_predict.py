@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from model import calibration, checkpoint, package, predict
+from model import compiled as package, predict
 from model.cli import InputError
-from model.data import decode_photo, read_labels
+from model.evaluation import calibration
 from model.network import decode
+from model.photos.data import decode_photo, read_labels
 from model.predict import AgePredictor, PhotoScore, UnreadablePhotoError, score_photos
+from model.release import checkpoint
 
 N_PHOTOS = 11
 BFLOAT16_YEARS = 0.1
@@ -217,8 +219,7 @@ def test_no_model_is_scored_with_that_is_not_the_released_one(tmp_path):
 
 
 class TestCompiled:
-    """One package is compiled for all of these: it takes most of their time."""
-
+    # One package is compiled for all of these: it takes most of their time.
     def test_a_package_is_built_beside_the_folder_and_nothing_is_left_behind(self, compiled):
         folder, said, left = compiled
         assert said == "cpu, bfloat16, compiled"

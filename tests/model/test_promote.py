@@ -4,7 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from model import checkpoint, train
+from model import train
+from model.release import checkpoint
 
 N_PHOTOS = 40
 

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from model import checkpoint, promote
-from model.store import current_version, read_history, standing
+from model import promote
+from model.release import checkpoint
+from model.release.store import current_version, read_history, standing
 
 CHANGES = {"os.chmod", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink"}
 

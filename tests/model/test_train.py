@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from model import checkpoint, epoch, release, train
-from model.augment import augment
+from model import train
 from model.cli import InputError
-from model.data import decode_photo, read_labels
 from model.network import decode
+from model.photos.augment import augment
+from model.photos.data import decode_photo, read_labels
 from model.predict import AgePredictor, score_photos
-from model.recipe import Recipe
+from model.release import checkpoint, contents as release
+from model.training import epoch
+from model.training.recipe import Recipe
 
 
 def weights(folder):

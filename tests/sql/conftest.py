@@ -9,9 +9,9 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs.answer import execute
 from jobs.compare_truth import BUSINESS_DATE, TRUTH
-from jobs.schemas import LANDING, UNDATED, WAREHOUSE
+from jobs.tables.duck import execute
+from jobs.tables.schemas import LANDING, UNDATED, WAREHOUSE
 
 DATE = dt.date(2026, 11, 9)
 

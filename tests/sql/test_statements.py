@@ -14,7 +14,7 @@ import yaml
 import sql
 
 RUNNERS = {
-    "affinity": "run_in_spark",
+    "nightly": "run_in_spark",
     "analyst": "run_in_duckdb",
     "checks": "run_in_duckdb",
     "truth": "run_in_duckdb",

@@ -1,0 +1,240 @@
+"""Photos and labels: one way to decode a photo, for training, judging and scoring alike.
+
+A labelled set is a folder with `labels.csv` (`file_name,real_age`) and `final_files/`; `attributes.csv` (`file_name`
+and a column for each grouping, such as sex) and `TERMS.txt` (what the photos may be used for) may come with it.
+"""
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from model.cli import InputError
+from model.network import N_AGES
+from model.photos.duplicates import THUMBNAIL_SIZE, near_duplicates
+
+Pixels = npt.NDArray[np.uint8]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Formats that are opened. Pillow knows more, but some of those start other programs (EPS: Ghostscript).
+MPO, several JPEGs in one file, opens as JPEG: Pillow has no opener of that name."""
+
+MAX_PHOTO_PIXELS = 50_000_000
+MAX_PHOTO_BYTES = 32 * 2**20
+
+HELD_OUT_SHARE = 0.1
+"""Part of the photos that judges a model unless another is given."""
+
+MAX_GROUPS = 20
+"""More values in a column of `attributes.csv` name persons or places rather than groups that errors are told of."""
+
+
+class UnreadablePhotoError(Exception):
+    """A photo that can't be scored.
+
+    Attributes:
+        reason: a code: file_missing, file_empty, file_too_large, not_an_image, too_many_pixels, truncated.
+        detail: what was found, for a person. Never the content.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def decode_photo(content: bytes, image_size: int) -> Pixels:
+    """Decode one image file to RGB pixels (image_size, image_size, 3).
+
+    The centre square is kept, turned upright by its EXIF orientation. JPEGs are decoded at the smallest scale
+    that still covers the output, which is most of the work saved on a large photo.
+
+    Raises:
+        UnreadablePhotoError: the content is no photo. Size is checked on the header, before any pixel is decoded.
+    """
+    if not content:
+        raise UnreadablePhotoError("file_empty", "0 bytes")
+    if len(content) > MAX_PHOTO_BYTES:
+        raise UnreadablePhotoError("file_too_large", f"{len(content)} bytes")
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadablePhotoError("too_many_pixels", str(error).split(",")[0]) from None
+    except (OSError, ValueError, SyntaxError):
+        raise UnreadablePhotoError("not_an_image", f"{len(content)} bytes, no image format recognised") from None
+    if image.width * image.height > MAX_PHOTO_PIXELS:
+        raise UnreadablePhotoError("too_many_pixels", f"{image.width} x {image.height} pixels")
+    try:
+        image.draft("RGB", (image_size, image_size))
+        upright = ImageOps.exif_transpose(image)
+        upright.info.pop("transparency", None)  # convert warns of it, and drops it all the same
+        if upright.mode.startswith("I;16"):  # convert would turn all but the darkest shades white
+            upright = upright.point(lambda shade: shade * (1 / 256))
+        square = ImageOps.fit(
+            upright.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR, centering=(0.5, 0.5)
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  damage makes Pillow raise anything, such as TypeError out of a TIFF
+        raise UnreadablePhotoError("truncated", f"{len(content)} bytes, {error}") from None
+    return np.asarray(square)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledPhotos:
+    """The rows of `labels.csv`, by file name, with what `attributes.csv` says of them."""
+
+    folder: Path
+    file_names: list[str]
+    ages: npt.NDArray[np.int64]  # (N,) completed years
+    attributes: Mapping[str, npt.NDArray[np.str_]] = field(default_factory=dict)
+    """Groups (N,) by column, for reporting errors by group only; `unknown` for a photo that is not named."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of names and ages, order-independent: tells whether two models saw the same labels."""
+        rows = sorted(f"{name},{age}" for name, age in zip(self.file_names, self.ages, strict=True))
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> "LabelledPhotos":
+        """Return the rows where the mask (N,) is true."""
+        names = [name for name, keep in zip(self.file_names, rows, strict=True) if keep]
+        attributes = {column: groups[rows] for column, groups in self.attributes.items()}
+        return replace(self, file_names=names, ages=self.ages[rows], attributes=attributes)
+
+    def terms(self) -> str | None:
+        """Return the text of `TERMS.txt`; None where there is none."""
+        path = self.folder / "TERMS.txt"
+        return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else None
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """Hash of each file's content when first asked: tells a photo that comes again, whatever its name and label."""
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            return list(threads.map(lambda name: hashlib.sha256(self._content(name)).hexdigest()[:16], self.file_names))
+
+    def groups(self) -> npt.NDArray[np.int64]:
+        """Return the group (N,) of near-duplicates that each photo belongs to."""
+        return near_duplicates(self.pixels(THUMBNAIL_SIZE))
+
+    def split(self, held_out_share: float, groups: npt.NDArray[np.int64]) -> tuple["LabelledPhotos", "LabelledPhotos"]:
+        """Split into a training and a held-out part by the hash of the file name.
+
+        A photo keeps its side when others are added or the seed changes, so that two models can be compared. Those
+        of one group go together, to the side of the one whose name comes first: a new copy may move its group.
+        """
+        leaders: dict[int, str] = {}
+        for name, group in sorted(zip(self.file_names, groups.tolist(), strict=True)):
+            leaders.setdefault(group, name)
+        digests = [hashlib.sha256(leaders[group].encode()).digest() for group in groups.tolist()]
+        position = np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in digests])
+        held_out = position < held_out_share
+        return self.take(~held_out), self.take(held_out)
+
+    def pixels(self, image_size: int) -> Pixels:
+        """Decode every photo: (N, image_size, image_size, 3). Kept in memory: 0.6 GB for 16,000 at 112 pixels."""
+
+        def decode(name: str) -> Pixels:
+            try:
+                return decode_photo(self._content(name), image_size)
+            except UnreadablePhotoError as error:
+                raise InputError(f"{self.folder / 'final_files' / name} can't be read: {error}") from None
+
+        photos = np.empty((len(self.file_names), image_size, image_size, 3), np.uint8)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            decoded = threads.map(decode, self.file_names)
+            for row, photo in enumerate(tqdm(decoded, "decode", len(photos), unit="photo", delay=5)):
+                photos[row] = photo
+        return photos
+
+    def _content(self, name: str) -> bytes:
+        try:
+            return (self.folder / "final_files" / name).read_bytes()
+        except FileNotFoundError:
+            raise InputError(f"labels.csv names {name}, which is not in {self.folder / 'final_files'}") from None
+        except OSError as error:
+            raise InputError(f"{self.folder / 'final_files' / name} can't be read: {error.strerror}") from None
+
+
+def read_labels(folder: Path) -> LabelledPhotos:
+    """Read `labels.csv` and `attributes.csv` of a labelled set.
+
+    Raises:
+        InputError: no `labels.csv`, a column is missing, a row has cells too many, an age is no whole number from 0 to
+            100, a name leaves the folder or comes twice, there is no row, or `attributes.csv` names none of the photos.
+    """
+    path = folder / "labels.csv"
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; --data must be a folder with labels.csv and final_files/")
+    _, rows = _read_table(path, ["file_name", "real_age"])
+    if not rows:
+        raise InputError(f"{path} has no rows")
+    ages = {row["file_name"]: _age(path, line, row["real_age"]) for line, row in rows}
+    names = sorted(ages)  # the order of the file must not decide what a seed means
+    return LabelledPhotos(
+        folder=folder,
+        file_names=names,
+        ages=np.array([ages[name] for name in names]),
+        attributes=_read_attributes(folder / "attributes.csv", names),
+    )
+
+
+def _read_attributes(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[np.str_]]:
+    if not path.is_file():
+        return {}
+    columns, rows = _read_table(path, ["file_name"])
+    if "decade" in columns:
+        raise InputError(f"{path} has a column decade, which is the name of the groups by age; name it otherwise")
+    known = {row["file_name"]: row for _, row in rows}
+    if not known.keys() & set(names):
+        raise InputError(f"{path} names none of the {len(names)} photos; file_name must be as in labels.csv")
+    groups = {}
+    for column in (name for name in columns if name != "file_name"):
+        values = np.array([known.get(name, {}).get(column) or "unknown" for name in names])
+        n_values = len(np.unique(values))
+        if n_values <= MAX_GROUPS:
+            groups[column] = values
+        else:
+            print(f"{path}: {column} has {n_values} values; errors are told by columns of at most {MAX_GROUPS}")
+    return groups
+
+
+def _read_table(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return columns, and each row with its line in the file; each names another photo."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or [])
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} can't be read as a CSV file in UTF-8: {error}") from None
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise InputError(f"{path} lacks the column {missing[0]}; it has {columns}")
+    seen: set[str] = set()
+    for line, row in rows:
+        name = row["file_name"]
+        if None in row:
+            raise InputError(f"{path} line {line} has more cells than the {len(columns)} of the header")
+        if not name or name == ".." or name != Path(name).name:
+            raise InputError(f"{path} line {line}: file_name is {name!r}; it must be a plain file name")
+        if name in seen:
+            raise InputError(f"{path} line {line}: {name} is listed twice")
+        seen.add(name)
+    return columns, rows
+
+
+def _age(path: Path, line: int, text: str) -> int:
+    if not (text or "").isdecimal() or not 0 <= int(text) < N_AGES:
+        raise InputError(f"{path} line {line}: real_age is {text!r}; it must be a whole number from 0 to {N_AGES - 1}")
+    return int(text)

@@ -1,0 +1,117 @@
+"""What the files of a labelled photo set hold: sizes, damage, files without a label, and pictures that come twice."""
+
+import hashlib
+import io
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from model.photos.data import LabelledPhotos, Pixels, UnreadablePhotoError, decode_photo
+from model.photos.duplicates import THUMBNAIL_SIZE, near_duplicates
+
+
+class Photo(NamedTuple):
+    """What is kept of a readable photo."""
+
+    digest: bytes
+    size: str
+    thumbnail: Pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photos:
+    """The N labelled photos of a set, R of which can be read."""
+
+    readable: npt.NDArray[np.bool_]  # (N,)
+    copies: pd.DataFrame
+    """A row for each readable photo, in the order of the labels: `file_name`, `age`, `digest` of the file, and
+    `group`, which photos of one picture share."""
+    sizes: list[str]  # (R,) such as "200 x 200 JPEG"
+    problems: pd.DataFrame
+    """`file_name`, `reason` and `detail` of photos that can't be read or are missing."""
+    unlabelled: list[str]
+    """Files that no label names."""
+
+
+def read_photo(path: Path) -> Photo:
+    """Read one photo.
+
+    Raises:
+        UnreadablePhotoError: it is missing, or no photo.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UnreadablePhotoError("file_missing", "labels.csv names it") from None
+    except OSError as error:
+        raise UnreadablePhotoError("file_unreadable", error.strerror or "") from None
+    thumbnail = decode_photo(content, THUMBNAIL_SIZE)
+    with Image.open(io.BytesIO(content)) as image:
+        size = f"{image.width} x {image.height} {image.format}"
+    return Photo(hashlib.sha256(content).digest(), size, thumbnail)
+
+
+def read_photos(labelled: LabelledPhotos) -> Photos | None:
+    """Read every photo once; None where the set has no folder of photos."""
+    folder = labelled.folder / "final_files"
+    if not folder.is_dir():
+        return None
+
+    def read(name: str) -> Photo | UnreadablePhotoError:
+        try:
+            return read_photo(folder / name)
+        except UnreadablePhotoError as error:
+            return error
+
+    names = labelled.file_names
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        found = list(tqdm(threads.map(read, names), "read", len(names), unit="photo", delay=5))
+    photos = [photo for photo in found if isinstance(photo, Photo)]
+    thumbnails = np.array([photo.thumbnail for photo in photos], np.uint8)
+    readable = np.array([isinstance(photo, Photo) for photo in found])
+    problems = [
+        (name, problem.reason, problem.detail)
+        for name, problem in zip(names, found, strict=True)
+        if isinstance(problem, UnreadablePhotoError)
+    ]
+    there = {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")}
+    return Photos(
+        readable=readable,
+        copies=pd.DataFrame(
+            {
+                "file_name": [name for name, keep in zip(names, readable, strict=True) if keep],
+                "age": labelled.ages[readable],
+                "digest": [photo.digest for photo in photos],
+                "group": near_duplicates(thumbnails) if photos else np.zeros(0, np.int64),
+            }
+        ),
+        sizes=[photo.size for photo in photos],
+        problems=pd.DataFrame(problems, columns=["file_name", "reason", "detail"]),
+        unlabelled=sorted(there - set(names)),
+    )
+
+
+def repeated(copies: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `copies` whose picture comes more than once."""
+    return copies[copies.groupby("group")["group"].transform("size") > 1]
+
+
+def conflicts(copies: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per picture with different ages: `youngest`, `oldest` (file names), `low`, `high`, `years` apart.
+
+    The furthest apart come first.
+    """
+    by_age = repeated(copies).sort_values(["group", "age", "file_name"]).groupby("group")
+    ends = by_age.agg(
+        youngest=("file_name", "first"), oldest=("file_name", "last"), low=("age", "first"), high=("age", "last")
+    )
+    ends["years"] = ends["high"] - ends["low"]
+    return ends[ends["years"] > 0].sort_values(["years", "youngest"], ascending=[False, True]).reset_index(drop=True)

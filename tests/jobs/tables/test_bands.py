@@ -1,0 +1,26 @@
+import pytest
+
+from jobs.tables.bands import age_bands
+from model.cli import InputError
+
+
+def test_bands_are_read_from_their_names():
+    assert age_bands(["under_18", "18-29", "30_plus"]) == [("under_18", 0, 17), ("18-29", 18, 29), ("30_plus", 30, 120)]
+    assert age_bands(["0-120"]) == [("0-120", 0, 120)]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["under_18", "20_plus"], "20_plus begins at 20, it must begin at 18"),
+        (["under_18", "17_plus"], "17_plus begins at 17, it must begin at 18"),
+        (["under_18", "18-29"], "it ends at 29, it must end at 120"),
+        (["18_plus"], "18_plus begins at 18, it must begin at 0"),
+        (["under_18", "18-17", "18_plus"], "and not be empty"),
+        (["teens"], "'teens'; a band is written under_18, 18-29 or 60_plus"),
+        ([], "it must end at 120"),
+    ],
+)
+def test_bands_that_do_not_tile_0_to_120_are_refused(names, message):
+    with pytest.raises(InputError, match=message):
+        age_bands(names)

@@ -1,0 +1,90 @@
+import datetime as dt
+import json
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from jobs.tables.duck import Answer, execute, render
+from jobs.tables.schemas import WAREHOUSE
+from model.cli import InputError
+
+DATE = dt.date(2026, 11, 9)
+
+
+@pytest.fixture
+def analyst() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("CREATE SCHEMA analytics")
+    for name in ("run_quality", "age_category_affinity"):
+        schema = WAREHOUSE[f"analytics/{name}"].schema
+        connection.register(f"_{name}", pa.Table.from_pylist([{"business_date": DATE}], schema=schema))
+        connection.execute(f"CREATE VIEW analytics.{name} AS FROM _{name}")
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("DROP VIEW analytics.run_quality", "DROP"),
+        ("CREATE TABLE a AS SELECT 1", "CREATE"),
+        ("DELETE FROM analytics.run_quality", "DELETE"),
+        ("SELECT 1; SELECT 2", "SELECT, SELECT"),
+        ("-- nothing", "none"),
+    ],
+)
+def test_only_a_single_select_is_answered(analyst, statement, found):
+    with pytest.raises(InputError, match=f"a single SELECT.* found: {found}$"):
+        execute(analyst, statement, {})
+
+
+@pytest.mark.parametrize("statement", ["DESCRIBE analytics.run_quality", "FROM analytics.run_quality", "VALUES (1)"])
+def test_what_only_reads_is_a_select(analyst, statement):
+    assert execute(analyst, statement, {}).rows
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("SELCT 1", r'syntax error at or near "SELCT" \(LINE 1: SELCT 1\)$'),
+        ("SELECT nope FROM analytics.run_quality", r'"nope" not found .*\(LINE 1: SELECT nope'),
+        ("SELECT CAST('a' AS INTEGER)", "Could not convert string 'a'"),
+    ],
+)
+def test_an_error_in_sql_is_one_line_that_names_the_place(analyst, statement, message):
+    with pytest.raises(InputError, match=message) as refused:
+        execute(analyst, statement, {})
+    assert "\n" not in str(refused.value)
+
+
+def test_parameters_are_values_and_never_sql(analyst):
+    answer = execute(analyst, "SELECT $band AS band", {"band": "x'; DROP VIEW analytics.run_quality --"})
+    assert answer.rows == [("x'; DROP VIEW analytics.run_quality --",)]
+
+
+@pytest.mark.parametrize("given", [{}, {"a": 1}, {"a": 1, "b": 2, "c": 3}])
+def test_a_missing_or_superfluous_parameter_lists_what_is_taken(analyst, given):
+    with pytest.raises(InputError, match=r"takes \$a, \$b; found "):
+        execute(analyst, "SELECT $a, $b", given)
+
+
+def test_nulls_are_not_zeros_in_any_layout():
+    answer = Answer(columns=["band", "n", "share"], rows=[("18-29", 20, 0.123456789), ("60_plus", None, None)])
+    assert render(answer).splitlines() == [
+        "band        n     share",
+        "-------  ----  --------",
+        "18-29      20  0.123457",
+        "60_plus  NULL      NULL",
+    ]
+    assert render(answer, "csv") == "band,n,share\n18-29,20,0.123456789\n60_plus,,"
+    assert json.loads(render(answer, "json"))[1] == {"band": "60_plus", "n": None, "share": None}
+
+
+def test_an_answer_without_rows_still_names_its_columns():
+    answer = Answer(columns=["band", "day"], rows=[])
+    assert render(answer).splitlines() == ["band  day", "----  ---"]
+    assert render(answer, "json") == "[]"
+
+
+def test_json_has_dates_as_text():
+    assert json.loads(render(Answer(columns=["d"], rows=[(DATE,)]), "json")) == [{"d": "2026-11-09"}]

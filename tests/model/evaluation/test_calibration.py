@@ -1,0 +1,144 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from model.evaluation import calibration
+from model.evaluation.calibration import cross_fitted, error_kernel, fit
+from model.evaluation.judgement import coverage
+from model.network import N_AGES, quantile
+
+BINS = np.arange(N_AGES)
+
+
+def normal(centres, sigma):
+    """Distributions (N, 101) of ages around centres (N,)."""
+    edges = np.concatenate([[-np.inf], BINS[:-1] + 0.5, [np.inf]])
+    mass = np.diff(stats.norm.cdf(edges, loc=np.asarray(centres)[:, None], scale=sigma))
+    return torch.tensor(mass, dtype=torch.float32)
+
+
+def drawn(n, *, stated, actual, bias=0.0, seed=0):
+    """Distributions of width `stated` around centres, and labels that lie around the same with `actual` and `bias`."""
+    rng = np.random.default_rng(seed)
+    centres = rng.uniform(25, 75, n)
+    labels = np.clip(np.round(centres + bias + rng.normal(0, actual, n)), 0, 100).astype(np.int64)
+    return normal(centres, stated), labels
+
+
+def shares(mass, ages):
+    return {level: inside.mean() for level, inside in coverage(mass, ages).items()}
+
+
+@pytest.mark.parametrize(("stated", "actual", "bias"), [(3, 6, 0), (9, 5, 0), (5, 5, 4), (5, 5, 0)])
+def test_intervals_of_new_photos_hold_what_they_say_whatever_was_wrong_before(stated, actual, bias):
+    calibrate = fit(*drawn(3000, stated=stated, actual=actual, bias=bias))
+    mass, ages = drawn(6000, stated=stated, actual=actual, bias=bias, seed=1)
+    for level, share in shares(calibrate(mass), ages).items():
+        assert share == pytest.approx(level, abs=0.025)
+    if (stated, actual, bias) != (5, 5, 0):
+        assert max(abs(share - level) for level, share in shares(mass, ages).items()) > 0.1
+
+
+def test_a_shifted_prediction_is_shifted_back():
+    calibrate = fit(*drawn(3000, stated=5, actual=5, bias=4))
+    mass, ages = drawn(3000, stated=5, actual=5, bias=4, seed=1)
+    assert np.mean(quantile(mass, 0.5).numpy() - ages) == pytest.approx(-4, abs=0.3)
+    assert np.mean(quantile(calibrate(mass), 0.5).numpy() - ages) == pytest.approx(0, abs=0.3)
+
+
+def test_young_and_old_are_calibrated_each_by_their_own():
+    rng = np.random.default_rng(0)
+    centres = np.concatenate([rng.uniform(15, 30, 2000), rng.uniform(60, 75, 2000)])
+    width = np.repeat([2.0, 10.0], 2000)
+    ages = np.clip(np.round(centres + rng.normal(0, width)), 0, 100).astype(np.int64)
+    found = coverage(cross_fitted(normal(centres, 5), ages), ages)
+    for half in (slice(0, 2000), slice(2000, 4000)):
+        for level, inside in found.items():
+            assert inside[half].mean() == pytest.approx(level, abs=0.04)
+
+
+def test_calibrated_probabilities_are_probabilities():
+    calibrate = fit(*drawn(500, stated=3, actual=6))
+    extreme = torch.zeros(3, N_AGES)
+    extreme[0, 0] = extreme[1, 100] = 1
+    extreme[2] = 1 / N_AGES
+    mass = torch.cat([extreme, drawn(50, stated=3, actual=6, seed=1)[0]])
+    found = calibrate(mass)
+    assert (found >= 0).all()
+    assert found.sum(dim=1).tolist() == pytest.approx([1] * 53, abs=1e-5)
+
+
+def test_a_few_photos_change_little():
+    mass, ages = drawn(300, stated=5, actual=20)
+    change = [(fit(mass[:n], ages[:n])(mass) - mass).abs().sum(dim=1).mean() for n in (0, 3, 300)]
+    assert change[0] < 0.01
+    assert change[1] < change[2]
+
+
+def test_a_photo_has_no_part_in_its_own_calibration():
+    mass, ages = drawn(200, stated=5, actual=5)
+    other = ages.copy()
+    other[7] = 100
+    changed = (cross_fitted(mass, ages) - cross_fitted(mass, other)).abs().sum(dim=1)
+    assert changed[7] == 0
+    assert (changed > 0).sum() > 100
+
+
+def test_one_photo_is_calibrated_by_none():
+    mass, ages = drawn(1, stated=5, actual=5)
+    assert torch.allclose(cross_fitted(mass, ages), mass, atol=1e-3)
+
+
+def test_the_kernel_finds_the_spread_and_bias_that_errors_were_drawn_with():
+    rng = np.random.default_rng(0)
+    ages = rng.integers(40, 61, 8_000)
+    predicted = np.clip(ages + 2 + rng.normal(0, 4, 8_000), 0, 100)
+    kernel, weight = error_kernel(predicted, ages)
+    assert kernel.sum(axis=1) == pytest.approx(1)
+    mean = kernel[50] @ BINS
+    assert mean == pytest.approx(52, abs=0.3)
+    # Errors are borrowed from two years around and smoothed by 1.5: variances add.
+    assert np.sqrt(kernel[50] @ (BINS - mean) ** 2) == pytest.approx(np.hypot(4, 1.5), abs=0.3)
+    assert weight[50] > 1000
+
+
+def test_the_kernel_agrees_with_counting_where_there_is_much_to_count():
+    rng = np.random.default_rng(1)
+    ages = np.full(10_000, 40)
+    predicted = np.clip(40 + rng.gamma(2, 5, 10_000) - 6, 0, 100)
+    kernel, _ = error_kernel(predicted, ages)
+    counted = np.bincount(np.round(predicted).astype(int), minlength=N_AGES) / 10_000
+    smooth = np.convolve(counted, stats.norm.pdf(np.arange(-8, 9), scale=1.5), "same")
+    assert kernel[40] == pytest.approx(smooth, abs=0.008)
+
+
+def test_an_age_without_photos_borrows_from_its_neighbours_and_says_how_few():
+    ages = np.array([20] * 30 + [60] * 30)
+    predicted = ages + np.tile([-3.0, 0.0, 3.0], 20)
+    kernel, weight = error_kernel(predicted, ages)
+    assert kernel[90] @ BINS == pytest.approx(90, abs=1)
+    assert weight[60] == pytest.approx(30)
+    assert weight[90] < 1e-3
+
+
+def test_errors_of_the_old_are_not_taken_from_the_middle_aged():
+    ages = np.array([45] * 2000 + [75] * 20)
+    predicted = np.where(ages == 75, 67.0, 45.0)
+    kernel, weight = error_kernel(predicted, ages)
+    assert kernel[75] @ BINS == pytest.approx(67, abs=0.1)
+    assert weight[75] == pytest.approx(20, abs=0.1)
+
+
+def test_what_is_stored_is_what_is_read():
+    mass, ages = drawn(300, stated=3, actual=6)
+    fitted = fit(mass, ages)
+    text = calibration.dump(fitted, quantile(mass, 0.5).double().numpy(), ages)
+    read = calibration.load(text)
+    assert read.n_photos == 300
+    assert torch.allclose(read(mass), fitted(mass), atol=1e-4)
+    kernel = json.loads(text)["error_kernel"]
+    assert (np.array(kernel["probability"]).shape, kernel["n_photos"]) == ((N_AGES, N_AGES), 300)
+    assert calibration.load(calibration.dump(None, np.array([30.0]), np.array([28]))) is None
