@@ -1,11 +1,11 @@
 """Tell whether the landing zone holds everything that a business date needs.
 
 Exit code 0: each landing table has a Parquet file for the date (products: any).
-Exit code 75: not yet, or the store did not answer; look again later (the meaning of EX_TEMPFAIL).
-Exit code 2: a wrong setting, such as a landing zone that does not exist.
+Exit code 75 (EX_TEMPFAIL): not yet, or the storage did not answer. Retry later.
+Exit code 2: wrong configuration, for example a landing zone that does not exist.
 
-A folder counts as soon as one Parquet file is in it, so whoever lands a date writes its folder elsewhere
-and renames it, or writes the files under names that start with `_` or `.` until they are complete.
+A table counts as landed as soon as one Parquet file is in its folder. Write a date to another folder and rename it, or
+use file names that start with `_` or `.` until the files are complete.
 """
 
 import datetime as dt
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pyarrow import fs
 
-from jobs.tables.landing import open_filesystem, parquet_paths, table_folder
+from jobs.tables.landing import open_place, parquet_paths, table_folder
 from jobs.tables.schemas import LANDING
 from model.cli import InputError, run
 
@@ -23,29 +23,29 @@ NOT_YET = 75
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to look for, and where."""
+    """Flags of the program."""
 
     business_date: dt.date
     """The store's local day, YYYY-MM-DD."""
     landing: str
-    """Landing zone: a local path or a URI (file, s3, s3a, gs, hdfs)."""
+    """Landing zone: a folder or URI (file, s3, s3a, gs, hdfs)."""
 
 
 def missing_folders(landing: str, business_date: dt.date) -> list[str]:
     """Return the folders of the landing zone that hold no Parquet file yet, in the order of the contract.
 
     Raises:
-        InputError: there is no such landing zone.
+        InputError: the landing zone does not exist.
     """
-    filesystem, root, _ = open_filesystem(landing)
-    if filesystem.get_file_info(root).type != fs.FileType.Directory:
-        raise InputError(f"--landing {landing}: there is no such folder")
+    place = open_place(landing)
+    if place.filesystem.get_file_info(place.path).type != fs.FileType.Directory:
+        raise InputError(f"--landing {landing}: the folder does not exist")
     folders = [table_folder(table, business_date) for table in LANDING]
-    return [folder for folder in folders if not parquet_paths(filesystem, f"{root}/{folder}")]
+    return [folder for folder in folders if not parquet_paths(place.filesystem, f"{place.path}/{folder}")]
 
 
 def main(settings: Settings) -> None:
-    """Print what is missing, if anything is, and exit accordingly."""
+    """Print the missing folders and exit with the code for them."""
     try:
         missing = missing_folders(settings.landing, settings.business_date)
     except PermissionError as error:

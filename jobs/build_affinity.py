@@ -1,89 +1,83 @@
-"""Count what each age band buys, and publish how far that is from what everybody buys.
+"""Count what each age band buys, and publish how far that differs from what all shoppers buy.
 
-In: `restricted/receipt_ages` of the date, the landing tables `receipt_lines` and `products`. Out:
-`restricted/daily_counts` (additive, of this date) and from it, for windows of 1, 7 and 28 dates that end with this one,
-`analytics/age_product_affinity` and `analytics/age_category_affinity`; and quarantine.
+In: `restricted/receipt_ages` of the date, `analytics/age_bands`, and the landing tables `receipt_lines` and `products`.
+Out: `restricted/daily_counts` (additive, of this date) and from it, for windows of 1, 7 and 28 dates that end with this
+one, `analytics/age_product_affinity` and `analytics/age_category_affinity`; and quarantine.
 
 - The unit is the receipt with a known age. It holds an item if its net quantity is above zero: returns are negative.
-- A line of an unknown or rejected receipt, of an unknown product, or with an impossible figure is set aside.
-- A cell of fewer than ten receipts is not published, nor a second one that would give it away by subtraction.
-- A window reads the counts that earlier runs left, so 28 dates cost no more than one. After a re-run that
-  changed a date, the 27 dates after it are to be run again.
+- A line of an unknown or rejected receipt, of an unknown product, or with an impossible figure goes to quarantine.
+- A cell of fewer than ten receipts is not published, nor a second cell from which it follows by subtraction.
+- A window reads the counts of earlier runs, so 28 dates cost no more than one. After a re-run that changed a date, run
+  the 27 dates after it again.
+- A window holds only dates that were counted by the age bands of the business date.
 """
 
 import datetime as dt
 from dataclasses import dataclass
-from functools import partial
 
-from pyspark.sql import (
-    Column,
-    DataFrame,
-    SparkSession,
-    functions as F,  # noqa: N812
-)
+from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 import sql
-from jobs.tables import quarantine as quality, warehouse as tables
-from jobs.tables.bands import BandSettings
-from jobs.tables.landing import landing_files
-from jobs.tables.spark import check_java, spark_session
+from jobs.tables import quarantine
+from jobs.tables.night import DateSettings, Night
 from model.cli import InputError, run
 
 MAX_WINDOW_DAYS = 28
 MAX_FIGURE = 1e9
-"""Largest quantity or amount of a line; keeps sums of ten-thousandths inside 64 bits."""
+"""Largest quantity or amount of a line; sums of ten-thousandths then fit into 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(BandSettings):
+class Settings(DateSettings):
     """Flags of the job."""
 
     min_receipts: int = 10
     """Smallest number of receipts that a published cell stands for."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.min_receipts < 10:
             raise InputError(
-                f"min_receipts is {self.min_receipts}; it must be at least 10: fewer may point at a person"
+                f"min_receipts is {self.min_receipts}; it must be at least 10, because fewer may identify a person"
             )
 
 
 def screen_products(products: DataFrame) -> DataFrame:
-    """Mark the products that can't be used."""
-    required = quality.missing_value("product_id", "product_name", "category", "department", "is_alcohol")
-    negative = quality.Defect("impossible_min_age", ~F.col("min_age").between(0, 120), F.col("min_age").cast("string"))
-    return quality.screen(products, "products", [required, negative])
+    """Mark the products that can't be used, with a reason."""
+    required = quarantine.missing_value("product_id", "product_name", "category", "department", "is_alcohol")
+    negative = quarantine.Defect(
+        "impossible_min_age", ~F.col("min_age").between(0, 120), F.col("min_age").cast("string")
+    )
+    return quarantine.screen(products, "products", [required, negative])
 
 
 def screen_lines(lines: DataFrame, products: DataFrame, receipts: DataFrame, rejected_receipts: DataFrame) -> DataFrame:
-    """Mark the receipt lines that can't be used.
+    """Mark the receipt lines that can't be used, with a reason.
 
     Args:
         lines: landing table `receipt_lines`.
         products: usable products.
-        receipts: landing table `receipts`; only `receipt_id` is looked at.
-        rejected_receipts: quarantine rows of the date's receipts; only `key` is looked at.
+        receipts: landing table `receipts`; only `receipt_id` is read.
+        rejected_receipts: quarantine rows of the date's receipts; only `key` is read.
     """
-    sold = products.select("product_id", F.lit(True).alias("product_known"))
+    known = products.select("product_id", F.lit(True).alias("product_known"))
     rejected = rejected_receipts.select(F.col("key").alias("receipt_id"), F.lit(True).alias("rejected"))
-    rung_up = receipts.groupBy("receipt_id").agg(F.lit(True).alias("receipt_known"))
-    # Spread by receipt once: counting copies, versions and baskets then moves no row again.
+    receipt_ids = receipts.groupBy("receipt_id").agg(F.lit(True).alias("receipt_known"))
+    # Partitioned by receipt once: counting copies, versions and baskets then needs no other shuffle.
     looked_up = (
         lines.repartition("receipt_id")
-        .join(rung_up, on="receipt_id", how="left")
+        .join(receipt_ids, on="receipt_id", how="left")
         .join(F.broadcast(rejected.dropDuplicates()), on="receipt_id", how="left")
-        .join(F.broadcast(sold), on="product_id", how="left")
+        .join(F.broadcast(known), on="product_id", how="left")
     )
-    return quality.screen(
+    return quarantine.screen(
         looked_up.select(*lines.columns, "receipt_known", "rejected", "product_known"),
         "receipt_lines",
         [
-            quality.missing_value(*lines.columns),
-            quality.Defect("impossible_figure", ~(_is_figure("quantity") & _is_figure("amount")), _figures()),
-            quality.Defect("receipt_unknown", F.col("receipt_known").isNull(), F.lit("no such receipt on the date")),
-            quality.Defect("receipt_quarantined", F.col("rejected"), F.lit("its receipt was set aside")),
-            quality.Defect(
+            quarantine.missing_value(*lines.columns),
+            quarantine.Defect("impossible_figure", ~(_is_figure("quantity") & _is_figure("amount")), _figures()),
+            quarantine.Defect("receipt_unknown", F.col("receipt_known").isNull(), F.lit("no such receipt on the date")),
+            quarantine.Defect("receipt_quarantined", F.col("rejected"), F.lit("its receipt is in quarantine")),
+            quarantine.Defect(
                 "product_unknown",
                 F.col("product_known").isNull(),
                 F.format_string("product %s", F.col("product_id")),
@@ -118,80 +112,46 @@ def daily_counts(spark: SparkSession, lines: DataFrame, products: DataFrame, rec
 
 
 def age_affinity(
-    spark: SparkSession,
-    counts: DataFrame,
-    business_date: dt.date,
-    bands: tuple[str, ...],
-    min_receipts: int,
+    spark: SparkSession, counts: DataFrame, bands: DataFrame, business_date: dt.date, min_receipts: int
 ) -> DataFrame:
-    """Measure how far each band's purchases are from everybody's; see `sql/nightly/age_affinity.sql`.
+    """Measure how far each band's purchases differ from all shoppers'; see `sql/nightly/age_affinity.sql`.
 
     Args:
         spark: session.
         counts: `restricted/daily_counts` of the 28 dates that end with `business_date`.
+        bands: `analytics/age_bands` of the same dates.
         business_date: last date of the windows.
-        bands: names of all bands, so that one without a receipt has its rows too.
         min_receipts: smallest number of receipts that a published cell stands for.
     """
-    # Dates counted by other bands can't be added up with these: they do not count towards n_days.
-    other = counts.where(~F.col("age_band").isin(*bands)).select("business_date").dropDuplicates()
     return spark.sql(
         sql.load("nightly/age_affinity"),
         args={"business_date": business_date, "min_receipts": min_receipts},
-        daily_counts=counts.join(F.broadcast(other), on="business_date", how="left_anti"),
-        age_bands=spark.createDataFrame([(band,) for band in bands], "age_band string").coalesce(1),
+        daily_counts=counts,
+        age_bands=F.broadcast(bands),
     )
-
-
-def check_bands(receipt_ages: DataFrame, bands: tuple[str, ...]) -> None:
-    """Make sure that match_receipts was told the same bands.
-
-    Raises:
-        InputError: a receipt is of a band that is not among them.
-    """
-    other = receipt_ages.where(~F.col("age_band").isin(*bands)).select("age_band").first()
-    if other is not None:
-        raise InputError(
-            f"age_bands is {' '.join(bands)}, but match_receipts wrote {other[0]}; run it again with the same age_bands"
-        )
 
 
 def main(settings: Settings) -> None:
-    """Check, read, screen, count, measure, write."""
-    check_java()
-    names = ("receipt_lines", "products", "receipts")
-    files = {name: landing_files(settings.landing, name, settings.business_date) for name in names}
-    tables.check_warehouse(settings.warehouse)
-    tables.require_run(settings.warehouse, "match_receipts", settings.business_date)
-    spark = spark_session("build_affinity")
-    frames = {name: tables.read_landing(spark, files[name], name) for name in names}
-    date, warehouse = settings.business_date, settings.warehouse
-    replace = partial(tables.replace, warehouse=warehouse, business_date=date)
-    rejected = tables.read_warehouse(spark, warehouse, "restricted/quarantine", date)
-    products = screen_products(frames["products"]).persist()
-    sold = quality.used(products, "products")
-    lines = screen_lines(
-        frames["receipt_lines"], sold, frames["receipts"], rejected.where("source_table = 'receipts'")
-    ).persist()
-    aged = tables.read_warehouse(spark, warehouse, "restricted/receipt_ages", date)
-    check_bands(aged, settings.age_bands)
-    counts = daily_counts(spark, quality.used(lines, "receipt_lines"), sold, aged)
-    for name, screened in (("products", products), ("receipt_lines", lines)):
-        replace(quality.quarantine(screened, name), name="restricted/quarantine", source_table=name)
-    measures = {"products": quality.count(products), "receipt_lines": quality.count(lines)}
-    quality.report(spark, warehouse, "build_affinity", date, measures)
-    replace(counts, name="restricted/daily_counts")
-    first = date - dt.timedelta(days=MAX_WINDOW_DAYS - 1)
-    history = tables.read_warehouse(spark, warehouse, "restricted/daily_counts", first, date)
-    affinity = age_affinity(spark, history, date, settings.age_bands, settings.min_receipts).persist()
-    of_products = affinity.where("level = 'product'").join(
-        F.broadcast(sold.withColumnRenamed("product_id", "item")), on="item", how="left"
-    )
-    replace(of_products.withColumnRenamed("item", "product_id"), name="analytics/age_product_affinity")
-    of_categories = affinity.where("level IN ('category', 'department')")
-    replace(of_categories, name="analytics/age_category_affinity")
-    spark.catalog.clearCache()
-    print(f"build_affinity: {date}, {aged.count()} receipts with an age, {measures}")
+    """Read, screen, count, measure, write."""
+    landing_tables = ["receipt_lines", "products", "receipts"]
+    with Night(settings, "build_affinity", landing_tables=landing_tables, after="match_receipts") as night:
+        products = screen_products(night.landing("products")).persist()
+        sold = quarantine.used(products, "products")
+        rejected = night.read("restricted/quarantine").where("source_table = 'receipts'")
+        lines = screen_lines(night.landing("receipt_lines"), sold, night.landing("receipts"), rejected).persist()
+        for table, screened in (("products", products), ("receipt_lines", lines)):
+            night.set_aside(table, screened)
+        counts = daily_counts(
+            night.spark, quarantine.used(lines, "receipt_lines"), sold, night.read("restricted/receipt_ages")
+        )
+        night.replace("restricted/daily_counts", counts)
+        history = night.read("restricted/daily_counts", days=MAX_WINDOW_DAYS)
+        bands = night.read("analytics/age_bands", days=MAX_WINDOW_DAYS)
+        affinity = age_affinity(night.spark, history, bands, night.date, settings.min_receipts).persist()
+        names = F.broadcast(sold.withColumnRenamed("product_id", "item"))
+        of_products = affinity.where("level = 'product'").join(names, on="item", how="left")
+        night.replace("analytics/age_product_affinity", of_products.withColumnRenamed("item", "product_id"))
+        night.replace("analytics/age_category_affinity", affinity.where("level IN ('category', 'department')"))
 
 
 if __name__ == "__main__":

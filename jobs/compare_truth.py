@@ -1,10 +1,10 @@
-"""Judge a warehouse by a chain whose truth is known: ages, matched receipts, category indices.
+"""Compare a warehouse with the known truth of a chain: ages, matched receipts, category indices.
 
-For auditors, and for chains with synthetic photos or those of known people; no job of the nightly run reads
-the truth. The true indices are counted straight from the landing zone, by other code than the jobs'.
+For auditors, and for chains with synthetic photos or photos of known people. No job of the nightly run reads the
+truth. The true indices are counted from the landing zone, by other code than that of the jobs.
 
-The folder of the truth holds `ages.csv` (photo_id, receipt_id, true_age; photo_id empty for a receipt without
-a photo) and may hold `category_affinity.csv` (age_band, category, affinity_index).
+The folder of the truth holds `ages.csv` (photo_id, receipt_id, true_age; photo_id is empty for a receipt without a
+photo). It may hold `category_affinity.csv` (age_band, category, affinity_index).
 """
 
 import dataclasses
@@ -18,8 +18,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 import sql
-from jobs.query import connect
-from jobs.tables.duck import Answer, execute, render
+from jobs.tables.duck import Answer, connect, execute, register_tables, render
 from jobs.tables.schemas import LANDING, UNDATED
 from model.cli import InputError, run
 
@@ -43,24 +42,24 @@ class Settings:
     """Root of the Delta tables (path or URI)."""
 
     truth: Path
-    """Folder with ages.csv and, where indices are stated, category_affinity.csv."""
+    """Folder with ages.csv and, optionally, category_affinity.csv."""
 
     business_date: dt.date | None = None
-    """Date to judge. Default: all dates that have photo ages; the indices of the newest."""
+    """Date to compare. Default: all dates that have photo ages, and the indices of the newest."""
 
     window_days: int = 7
     """Window of the category indices, in days that end with the date."""
 
 
 def register_sources(connection: duckdb.DuckDBPyConnection, landing: str, truth: Path) -> None:
-    """Show `landing.<table>` with its business_date, and `truth.<table>`.
+    """Register `landing.<table>` with its business_date, and `truth.<table>`.
 
     Raises:
-        InputError: a table of the landing zone, or ages.csv, is not there.
+        InputError: a table of the landing zone or ages.csv is missing.
     """
     hive = ds.partitioning(pa.schema([BUSINESS_DATE]), flavor="hive")
     sources = {
-        f"landing.{table}": _dataset(
+        f"landing/{table}": _dataset(
             f"{landing.rstrip('/')}/{table}",
             schema=schema if table in UNDATED else schema.append(BUSINESS_DATE),
             format="parquet",
@@ -71,15 +70,11 @@ def register_sources(connection: duckdb.DuckDBPyConnection, landing: str, truth:
     for table, schema in TRUTH.items():
         path = truth / f"{table}.csv"
         stated = path.exists() or table == "ages"
-        sources[f"truth.{table}"] = _dataset(str(path), schema=schema, format="csv") if stated else schema.empty_table()
-    for name, rows in sources.items():
-        source = f"__{name.replace('.', '_')}"
-        connection.register(source, rows)
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name.partition('.')[0]}")
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {source}")  # noqa: S608 - names of our schemas
+        sources[f"truth/{table}"] = _dataset(str(path), schema=schema, format="csv") if stated else schema.empty_table()
+    register_tables(connection, sources)
 
 
-def judge(
+def compare(
     connection: duckdb.DuckDBPyConnection, business_date: dt.date | None, window_days: int
 ) -> Iterator[tuple[str, Answer]]:
     """Yield a heading and a table for each comparison.
@@ -92,22 +87,22 @@ def judge(
         raise InputError(f"restricted.photo_ages has no rows of business date {business_date or 'any'}")
     yield "Ages, in years", execute(connection, sql.load("truth/age_error"), {"dates": dates})
     yield (
-        "Photos and receipts brought together",
+        "Photos matched to receipts",
         execute(connection, sql.load("truth/matching"), {"dates": dates}),
     )
 
     windows = [(date, days) for date, days, _ in _rows(connection, "truth/windows") if date in dates]
     newest = max((date for date, _ in windows), default=None)
     if (newest, window_days) not in windows:
-        found = ", ".join(f"{days} on {date}" for date, days in windows) or "none"
-        raise InputError(f"--window-days {window_days} has no published category index; there are: {found}")
+        published = ", ".join(f"{days} on {date}" for date, days in windows) or "none"
+        raise InputError(f"--window-days {window_days} has no published category index; there are: {published}")
     window = {"business_date": newest, "window_days": window_days}
     indices = connection.sql(sql.load("truth/category_index"), params=window).to_arrow_table()
     connection.register("category_index", indices)
     heading = f"{newest}, {window_days} days"
     yield (
         f"The ten strongest category indices ({heading})",
-        execute(connection, "FROM category_index LIMIT 10", {}),
+        execute(connection, "SELECT * EXCLUDE (from_years) FROM category_index LIMIT 10", {}),
     )
     yield (
         f"Agreement of all category indices ({heading})",
@@ -134,7 +129,7 @@ def main(settings: Settings) -> None:
     """Print every comparison as a table."""
     connection = connect(settings.warehouse, restricted=True)
     register_sources(connection, settings.landing, settings.truth)
-    for heading, answer in judge(connection, settings.business_date, settings.window_days):
+    for heading, answer in compare(connection, settings.business_date, settings.window_days):
         print(f"{heading}\n\n{render(answer)}\n")
 
 

@@ -1,11 +1,11 @@
-"""Give every receipt of one business date the age of who stood at the till.
+"""Give every receipt of one business date the age of the shopper at the till.
 
-In: `restricted/photo_ages` of the date and the landing table `receipts`. Out: `restricted/receipt_ages`, one row a
-receipt that has a usable photo, and quarantine.
+In: `restricted/photo_ages` of the date and the landing table `receipts`. Out: `restricted/receipt_ages`, one row for
+each receipt that has a usable photo, `analytics/age_bands`, the bands of the date, and quarantine.
 
-- A photo belongs to a receipt of its store and till if it was taken between opening and closing, give or take the
+- A photo belongs to a receipt of its store and till if it was taken between opening and closing, plus or minus the
   grace period.
-- A photo belongs to one receipt at most, the nearest in time: inside beats outside, then the smaller gap, then the
+- A photo belongs to at most one receipt, the nearest in time: inside before outside, then the smaller gap, then the
   nearer middle, then the smaller `receipt_id`.
 - Several photos of one receipt are combined by the median.
 - A receipt without a photo is not bad: it is counted as unmatched.
@@ -14,19 +14,14 @@ receipt that has a usable photo, and quarantine.
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from pyspark.sql import (
-    Column,
-    DataFrame,
-    Window,
-    functions as F,  # noqa: N812
-)
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Window, functions as F
 
-from jobs.tables import quarantine as quality, warehouse as tables
-from jobs.tables.bands import AgeBand, BandSettings, age_bands
-from jobs.tables.landing import landing_files
-from jobs.tables.spark import check_java, spark_session
+from jobs.tables import quarantine
+from jobs.tables.bands import DEFAULT_BANDS, AgeBand, age_bands
+from jobs.tables.night import DateSettings, Night
+from jobs.tables.schemas import WAREHOUSE
 from model.cli import InputError, run
 
 SLOT_SECONDS = 600
@@ -36,41 +31,43 @@ MAX_RECEIPT_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(BandSettings):
+class Settings(DateSettings):
     """Flags of the job."""
 
+    age_bands: tuple[str, ...] = DEFAULT_BANDS
+    """Bands of completed years; they must tile 0 to 120."""
     grace_seconds: float = 5.0
-    """How far the clocks of a camera and its till may be apart, seconds."""
+    """Largest difference between the clocks of a camera and its till, seconds."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        age_bands(self.age_bands)
         if not 0 <= self.grace_seconds <= 300:
             raise InputError(f"grace_seconds is {self.grace_seconds}; it must be between 0 and 300")
 
 
 def screen_receipts(receipts: DataFrame, business_date: dt.date) -> DataFrame:
-    """Mark the receipts that can't be used."""
-    # try_: the rules are looked at in turn, but a plan may compute them all, and a time may be anything.
+    """Mark the receipts that can't be used, with a reason."""
+    # try_: a plan may compute all rules at once, and a time may have any value.
     micros_open = F.try_subtract(F.unix_micros("closed_at"), F.unix_micros("opened_at"))
     times = F.format_string(
         "opened %s, closed %s", *(F.col(name).cast("string") for name in ("opened_at", "closed_at"))
     )
-    return quality.screen(
+    return quarantine.screen(
         receipts,
         "receipts",
         [
-            quality.missing_value("receipt_id", "store_id", "till_id", "till_type", "opened_at", "closed_at"),
-            quality.off_date(business_date, "opened_at", "closed_at"),
-            quality.Defect("closes_before_it_opens", micros_open < 0, times),
-            quality.Defect("open_over_a_day", micros_open > MAX_RECEIPT_SECONDS * 1_000_000, times),
+            quarantine.missing_value("receipt_id", "store_id", "till_id", "till_type", "opened_at", "closed_at"),
+            quarantine.off_date(business_date, "opened_at", "closed_at"),
+            quarantine.Defect("closes_before_it_opens", micros_open < 0, times),
+            quarantine.Defect("open_over_a_day", micros_open > MAX_RECEIPT_SECONDS * 1_000_000, times),
         ],
     )
 
 
 def age_band(age_years: Column, bands: Sequence[AgeBand]) -> Column:
-    """Name the band of an age. Estimates are rounded to completed years, as the labels they were learnt from are."""
+    """Name the band of an age. An estimate is rounded to completed years, like the labels of the training set."""
     completed_years = F.floor(age_years + 0.5)
-    return F.coalesce(*(F.when(completed_years <= band.high, F.lit(band.name)) for band in bands))
+    return F.coalesce(*(F.when(completed_years <= band.to_years, F.lit(band.age_band)) for band in bands))
 
 
 def match_photos(photos: DataFrame, receipts: DataFrame, grace_seconds: float) -> DataFrame:
@@ -124,33 +121,30 @@ def combine_photos(matched: DataFrame, receipts: DataFrame, bands: Sequence[AgeB
     return owners.join(ages, on="receipt_id", how="inner").withColumn("age_band", age_band(F.col("age_years"), bands))
 
 
+def bands_table(bands: Sequence[AgeBand]) -> pa.Table:
+    """Return the rows of `analytics/age_bands` for one date, without the date."""
+    rows = [band._asdict() for band in bands]
+    schema = WAREHOUSE["analytics/age_bands"].schema
+    return pa.Table.from_pylist(rows, schema=schema.remove(schema.get_field_index("business_date")))
+
+
 def main(settings: Settings) -> None:
-    """Check, read, screen, match, write."""
-    check_java()
-    receipt_files = landing_files(settings.landing, "receipts", settings.business_date)
-    tables.check_warehouse(settings.warehouse)
-    tables.require_run(settings.warehouse, "score_photos", settings.business_date)
-    spark = spark_session("match_receipts")
-    ages = tables.read_warehouse(spark, settings.warehouse, "restricted/photo_ages", settings.business_date)
-    photos = ages.where(F.col("status") == "scored")
-    screened = screen_receipts(tables.read_landing(spark, receipt_files, "receipts"), settings.business_date).persist()
-    receipts = quality.used(screened, "receipts")
-    matched = match_photos(photos, receipts, settings.grace_seconds)
-    aged = combine_photos(matched, receipts, age_bands(settings.age_bands)).persist()
-    counts = quality.count(screened)
-    n_matched, n_matched_photos = aged.agg(F.count(F.lit(1)), F.coalesce(F.sum("n_photos"), F.lit(0))).collect()[0]
-    measures = {
-        "receipts_matched": n_matched,
-        "matched_share": n_matched / counts["rows_used"] if counts["rows_used"] else None,
-        "photos_unmatched": photos.count() - n_matched_photos,
-    }
-    replace = partial(tables.replace, warehouse=settings.warehouse, business_date=settings.business_date)
-    replace(quality.quarantine(screened, "receipts"), name="restricted/quarantine", source_table="receipts")
-    report = {"receipts": counts, "": measures}
-    quality.report(spark, settings.warehouse, "match_receipts", settings.business_date, report)
-    replace(aged, name="restricted/receipt_ages")
-    spark.catalog.clearCache()
-    print(f"match_receipts: {settings.business_date}, {n_matched} of {counts['rows_used']} receipts matched, {counts}")
+    """Read, screen, match, write."""
+    bands = age_bands(settings.age_bands)
+    with Night(settings, "match_receipts", landing_tables=["receipts"], after="score_photos") as night:
+        screened = screen_receipts(night.landing("receipts"), night.date).persist()
+        receipts = quarantine.used(screened, "receipts")
+        photos = night.read("restricted/photo_ages").where(F.col("status") == "scored")
+        ages = combine_photos(match_photos(photos, receipts, settings.grace_seconds), receipts, bands).persist()
+        n_used = night.set_aside("receipts", screened)["rows_used"]
+        n_matched, n_photos = ages.agg(F.count(F.lit(1)), F.coalesce(F.sum("n_photos"), F.lit(0))).collect()[0]
+        night.measure(
+            receipts_matched=n_matched,
+            matched_share=n_matched / n_used if n_used else None,
+            photos_unmatched=photos.count() - n_photos,
+        )
+        night.replace("analytics/age_bands", bands_table(bands))
+        night.replace("restricted/receipt_ages", ages)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,54 @@
 """All steps of one night in order, without Airflow: score, match, count, check.
 
-Exit code 1 where a check of `sql/checks` returns a row; what was written stays, as under Airflow.
+Exit code 1: a check of `sql/checks` returned a row. The tables stay as written, as under Airflow.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from jobs import build_affinity, match_receipts, score_photos
-from jobs.query import connect, failed_checks
-from jobs.tables.landing import landing_files
+from jobs.query import failed_checks
+from jobs.tables.duck import connect
+from jobs.tables.landing import landing_files, open_place
+from jobs.tables.night import DateSettings
 from jobs.tables.schemas import LANDING
 from model.cli import run
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(score_photos.Settings, match_receipts.Settings, build_affinity.Settings):
-    """Flags of every step."""
+class Settings(DateSettings):
+    """Flags of all steps."""
+
+    model: Path
+    """Model folder."""
+    age_bands: tuple[str, ...] = match_receipts.Settings.age_bands
+    """Bands of completed years; they must tile 0 to 120."""
+    grace_seconds: float = match_receipts.Settings.grace_seconds
+    """Largest difference between the clocks of a camera and its till, seconds."""
+    min_receipts: int = build_affinity.Settings.min_receipts
+    """Smallest number of receipts that a published cell stands for."""
+
+    def __post_init__(self) -> None:
+        for step in (score_photos, match_receipts, build_affinity):  # a wrong flag fails before the first step
+            self.of(step)
+
+    def of(self, step: Any) -> Any:
+        """Return the settings of one step."""
+        return step.Settings(**{field.name: getattr(self, field.name) for field in fields(step.Settings)})
 
 
 def main(settings: Settings) -> None:
     """Run the steps, each as its own program would, then the checks."""
-    for table in LANDING:  # a table that the last step needs is missed before the first one writes
-        landing_files(settings.landing, table, settings.business_date)
+    landing = open_place(settings.landing)
+    for table in LANDING:  # a table that only the last step needs must fail the night before the first step writes
+        landing_files(landing, table, settings.business_date)
     for step in (score_photos, match_receipts, build_affinity):
-        step.main(settings)
+        step.main(settings.of(step))
     failed = failed_checks(connect(settings.warehouse, restricted=True), settings.business_date)
-    for name, offending in failed.items():
-        print(f"{name}: {len(offending.rows)} rows; jobs.query {name} --restricted shows them", file=sys.stderr)
+    for name, answer in failed.items():
+        print(f"{name}: {len(answer.rows)} rows; jobs.query {name} --restricted shows them", file=sys.stderr)
     if failed:
         sys.exit(1)
     print(f"nightly: {settings.business_date}, all checks passed")

@@ -1,11 +1,11 @@
-"""Ask the warehouse in SQL: DuckDB over the Delta tables, without Spark.
+"""Query the warehouse in SQL: DuckDB over the Delta tables, without Spark.
 
-Tables are named as their folders are, `analytics.age_product_affinity`. The statement is SQL, a file ending
-in .sql, the name of a shipped statement (`analyst/top_products`) or a folder of them (`checks`). It can only
-read: a single SELECT, over the tables and no other file, on a connection whose settings are locked.
+Tables have the names of their folders, `analytics.age_product_affinity`. The statement is SQL, a file that ends in
+.sql, the name of a shipped statement (`analyst/top_products`) or a folder of them (`checks`). It can only read: a
+single SELECT, over the tables and no other file, on a connection whose settings are locked.
 
-`--restricted` adds the tables about single photos and receipts. It saves from accidents; who may read them is
-for the permissions of the storage to say.
+`--restricted` adds the tables about single photos and receipts. It prevents accidents; the permissions of the storage
+decide who can read them.
 """
 
 import dataclasses
@@ -18,13 +18,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import duckdb
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 import sql
-from jobs.tables.duck import Answer, dollars, execute, one_line, parameters_of, render
-from jobs.tables.schemas import WAREHOUSE
+from jobs.tables.duck import Answer, connect, dollars, execute, parameters_of, render
 from model.cli import InputError, run
 
 FOLDERS = ("analyst", "checks")
@@ -38,7 +35,7 @@ class Settings:
     """Flags of the program."""
 
     statement: Positional[str]
-    """SQL, a file ending in .sql, or the name of a shipped statement or of a folder of them."""
+    """SQL, a file that ends in .sql, or the name of a shipped statement or of a folder of them."""
 
     warehouse: str = dataclasses.field(default_factory=lambda: os.environ.get(WAREHOUSE_VARIABLE, ""))
     """Root of the Delta tables (path or URI). Default: the environment variable BREAD_SALT_WAREHOUSE."""
@@ -50,54 +47,14 @@ class Settings:
     """Of the answer on standard output. Nulls: NULL in a table, nothing in csv, null in json."""
 
     restricted: FlagCreatePairsOff[bool] = False
-    """Show the tables of the restricted zone as well."""
+    """Show the tables of the restricted zone too."""
 
     expect_empty: FlagCreatePairsOff[bool] = False
-    """Exit with 1 when any statement returns a row. Only counts are printed: logs have more readers than tables."""
-
-
-def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConnection:
-    """Return a connection that sees the warehouse's tables as of now and nothing else.
-
-    Raises:
-        InputError: `warehouse` is empty, or holds none of our tables.
-    """
-    connection = duckdb.connect()
-    register_warehouse(connection, warehouse, restricted=restricted)
-    connection.execute("SET TimeZone = 'UTC'")
-    # Without these a SELECT could read any file that this process can, or a variable of this program.
-    connection.execute("SET python_enable_replacements = false")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    return connection
-
-
-def register_warehouse(connection: duckdb.DuckDBPyConnection, warehouse: str, *, restricted: bool) -> None:
-    """Show each Delta table as `<zone>.<table>`; one that no job has written yet is an empty table.
-
-    Raises:
-        InputError: `warehouse` is empty, or holds none of our tables.
-    """
-    if not warehouse:
-        raise InputError(f"--warehouse is required where the environment has no {WAREHOUSE_VARIABLE}")
-    uris = {name: f"{warehouse.rstrip('/')}/{name}" for name in WAREHOUSE if restricted or not _is_restricted(name)}
-    try:
-        written = {name: DeltaTable(uri) for name, uri in uris.items() if DeltaTable.is_deltatable(uri)}
-    except (DeltaError, OSError, ValueError) as error:
-        raise InputError(f"--warehouse {warehouse}: {one_line(error)}") from error
-    if not written:
-        raise InputError(f"--warehouse {warehouse} holds no Delta table; expected any of {', '.join(uris)}")
-    for name in uris:
-        zone, _, table = name.partition("/")
-        source = f"__{zone}_{table}"
-        rows = written[name].to_pyarrow_dataset() if name in written else WAREHOUSE[name].schema.empty_table()
-        connection.register(source, rows)
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone}")
-        connection.execute(f"CREATE VIEW {zone}.{table} AS SELECT * FROM {source}")  # noqa: S608 - names of schemas.py
+    """Exit with 1 if any statement returns a row. Prints only counts: logs have more readers than tables."""
 
 
 def statements(named: str) -> dict[str, str]:
-    """Return SQL by name for what a user calls a statement: SQL, a .sql file, a shipped name or a folder.
+    """Return SQL by name for a statement as a user gives it: SQL, a .sql file, a shipped name or a folder.
 
     Raises:
         InputError: there is no such file or shipped statement; the message lists the latter.
@@ -119,7 +76,10 @@ def statements(named: str) -> dict[str, str]:
 
 
 def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
-    """Return `{"band": "18-29"}` for `["band=18-29"]`; text, which DuckDB casts to what it is compared with.
+    """Return the parameters by name, as text; DuckDB casts it to the type that it is compared with.
+
+    >>> parse_parameters(["band=18-29", "item=a=b"])
+    {'band': '18-29', 'item': 'a=b'}
 
     Raises:
         InputError: a pair has no `=`, or a name is given twice.
@@ -151,7 +111,7 @@ def newest_business_date(connection: duckdb.DuckDBPyConnection) -> dt.date:
 def answer_each(
     connection: duckdb.DuckDBPyConnection, named: Mapping[str, str], given: Mapping[str, object]
 ) -> dict[str, Answer]:
-    """Run several statements over one set of parameters, each with those that it takes.
+    """Run several statements with one set of parameters; each gets those that it takes.
 
     Raises:
         InputError: as `execute` does, or a parameter is given that none of them takes.
@@ -175,7 +135,7 @@ def answer_each(
 
 
 def failed_checks(connection: duckdb.DuckDBPyConnection, business_date: dt.date) -> dict[str, Answer]:
-    """Return the offending rows of each of sql/checks that finds any; empty is healthy.
+    """Return the offending rows of each check that has any; empty is healthy.
 
     The connection must show the restricted zone.
     """
@@ -183,12 +143,10 @@ def failed_checks(connection: duckdb.DuckDBPyConnection, business_date: dt.date)
     return {name: answer for name, answer in answers.items() if answer.rows}
 
 
-def _is_restricted(table: str) -> bool:
-    return table.startswith("restricted")
-
-
 def main(settings: Settings) -> None:
-    """Print the answer to each statement, or with `expect_empty` how many rows should not be there."""
+    """Print the answer to each statement, or with `expect_empty` the number of rows."""
+    if not settings.warehouse:
+        raise InputError(f"--warehouse is required: the environment has no {WAREHOUSE_VARIABLE}")
     named, given = statements(settings.statement), parse_parameters(settings.param)
     answers = answer_each(connect(settings.warehouse, restricted=settings.restricted), named, given)
     for name, answer in answers.items():

@@ -75,6 +75,24 @@ def test_jobs_know_of_the_model_only_how_to_predict_and_the_command_line():
     assert wrong == set()
 
 
+RUNS_OTHERS = {"jobs/nightly.py", "jobs/demo.py"}
+"""Programs that run other programs."""
+
+
+@pytest.mark.parametrize("folder", ["jobs", "model"])
+def test_rooms_import_no_program_and_programs_import_only_rooms(folder):
+    files = imports_of(folder)
+    programs = {path for path in files if path.count("/") == 1 and has_main(path)}
+    names = {path.removesuffix(".py").replace("/", ".") for path in programs}
+    wrong = {(path, name) for path in files.keys() - RUNS_OTHERS for name in files[path] & names}
+    assert wrong == set()
+    assert RUNS_OTHERS & programs if folder == "jobs" else programs
+
+
+def has_main(path: str) -> bool:
+    return '__name__ == "__main__"' in (PROJECT / path).read_text(encoding="utf-8")
+
+
 def test_the_top_level_holds_nothing_else():
     assert {path.parts[0] for path in tracked()} <= TOP_LEVEL
 

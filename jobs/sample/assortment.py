@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from jobs.tables.bands import AgeBand, BandSettings, age_bands
+from jobs.tables.bands import DEFAULT_BANDS, AgeBand, age_bands
 from jobs.tables.schemas import LANDING
 
 Floats = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ _VISITS = np.interp(
 AGE_SHARE: Floats = _VISITS / _VISITS.sum()
 """Share of receipts of each of `AGE_YEARS`; adds up to 1. 2.5 % are under 18."""
 
-BANDS: list[AgeBand] = age_bands(BandSettings.age_bands)
+BANDS: list[AgeBand] = age_bands(DEFAULT_BANDS)
 """The default age bands, for which the truth is stated."""
 
 EXTRA_LINE_SHARE = 0.12
@@ -169,10 +169,10 @@ def category_affinity() -> pa.Table:
     everybody = AGE_SHARE @ probability
     rows = []
     for band in BANDS:
-        share = AGE_SHARE * ((band.low <= AGE_YEARS) & (band.high >= AGE_YEARS))
+        share = AGE_SHARE * ((band.from_years <= AGE_YEARS) & (band.to_years >= AGE_YEARS))
         index = 100 * (share / share.sum()) @ probability / everybody
         rows += [
-            {"age_band": band.name, "category": category.name, "affinity_index": round(float(value), 4)}
+            {"age_band": band.age_band, "category": category.name, "affinity_index": round(float(value), 4)}
             for category, value in zip(CATEGORIES, index, strict=True)
         ]
     return pa.Table.from_pylist(rows)

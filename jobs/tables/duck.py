@@ -1,4 +1,4 @@
-"""Run one SELECT on a DuckDB connection; how its answer, or what is wrong with it, reads on a terminal."""
+"""DuckDB over the warehouse: its tables and views on a locked connection, one SELECT, and the answer as text."""
 
 import csv
 import dataclasses
@@ -10,16 +10,69 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import duckdb
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from tabulate import tabulate
 
+import sql
+from jobs.tables.schemas import WAREHOUSE, is_restricted
 from model.cli import InputError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Columns by name and the rows in the order in which the statement returns them."""
+    """Column names, and the rows in the order in which the statement returns them."""
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
+
+
+def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConnection:
+    """Return a connection that sees the warehouse's tables as of now and nothing else.
+
+    Each table is `<zone>.<table>`; one that no job has written yet is empty. `sql/views` are views in `analytics`.
+
+    Raises:
+        InputError: `warehouse` holds none of our tables.
+    """
+    shown = {name: f"{warehouse.rstrip('/')}/{name}" for name in WAREHOUSE if restricted or not is_restricted(name)}
+    try:
+        written = {name: DeltaTable(uri) for name, uri in shown.items() if DeltaTable.is_deltatable(uri)}
+    except (DeltaError, OSError, ValueError) as error:
+        raise InputError(f"--warehouse {warehouse}: {one_line(error)}") from error
+    if not written:
+        raise InputError(f"--warehouse {warehouse} holds no Delta table; expected any of {', '.join(shown)}")
+    connection = duckdb.connect()
+    register_tables(
+        connection,
+        {
+            name: written[name].to_pyarrow_dataset() if name in written else WAREHOUSE[name].schema.empty_table()
+            for name in shown
+        },
+    )
+    create_views(connection)
+    connection.execute("SET TimeZone = 'UTC'")
+    # Without these a SELECT could read any file that this process can, or a variable of this program.
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def register_tables(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Any]) -> None:
+    """Show Arrow tables or datasets, given by `zone/table`, as `zone.table`; a name without a zone as it is."""
+    for name, rows in tables.items():
+        zone, _, table = name.rpartition("/")
+        source = f"__{zone}_{table}"
+        connection.register(source, rows)
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone or 'main'}")
+        connection.execute(f"CREATE VIEW {zone or 'main'}.{table} AS SELECT * FROM {source}")  # noqa: S608 - our names
+
+
+def create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create each of `sql/views` as `analytics.<name>`, over tables that are registered."""
+    for name in sql.names("views"):
+        connection.execute(f"CREATE VIEW analytics.{name.rpartition('/')[2]} AS {sql.load(name)}")
 
 
 def execute(connection: duckdb.DuckDBPyConnection, statement: str, parameters: Mapping[str, object]) -> Answer:
@@ -42,48 +95,60 @@ def parameters_of(connection: duckdb.DuckDBPyConnection, statement: str) -> set[
     """Return the names of the parameters that a single SELECT takes.
 
     Raises:
-        InputError: it is no SELECT, or not a single one.
+        InputError: it is not a SELECT, or not a single one.
     """
     try:
         parsed = connection.extract_statements(statement)
     except duckdb.Error as error:
         raise InputError(one_line(error)) from error
     if [entry.type for entry in parsed] != [duckdb.StatementType.SELECT]:
-        found = ", ".join(entry.type.name for entry in parsed) or "none"
-        raise InputError(f"wanted a single SELECT, which is all that can be asked here; found: {found}")
+        types = ", ".join(entry.type.name for entry in parsed) or "none"
+        raise InputError(f"only a single SELECT is allowed here; found: {types}")
     return set(parsed[0].named_parameters)
 
 
 def render(answer: Answer, layout: Literal["table", "csv", "json"] = "table") -> str:
-    """Return the rows as text; json is a list of objects."""
+    """Return the rows as text. Nulls are NULL in a table, empty in csv and null in json (a list of objects).
+
+    >>> print(render(Answer(columns=["band", "n"], rows=[("18-29", 20), ("60_plus", None)])))
+    band        n
+    -------  ----
+    18-29      20
+    60_plus  NULL
+    """
     if layout == "json":
         return json.dumps([dict(zip(answer.columns, row, strict=True)) for row in answer.rows], indent=1, default=str)
     if layout == "csv":
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([answer.columns, *answer.rows])
         return text.getvalue().rstrip("\n")
-    cells = [answer.columns, *([_cell(value) for value in row] for row in answer.rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, ["-" * width for width in widths])
-    numeric = [any(isinstance(row[i], int | float) for row in answer.rows) for i in range(len(widths))]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if right else text.ljust(width)
-            for text, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in cells
-    )
+    return tabulate(answer.rows, answer.columns, missingval="NULL", disable_numparse=_text_columns(answer) or False)
+
+
+def _text_columns(answer: Answer) -> list[int]:
+    """Return the columns that hold text, such as a product_id of digits, which is no number to align or round."""
+    return [
+        number
+        for number in range(len(answer.columns) if answer.rows else 0)
+        if not any(isinstance(row[number], int | float) for row in answer.rows)
+    ]
 
 
 def one_line(error: Exception) -> str:
-    """Keep DuckDB's first sentence and the line of SQL at fault; what follows is guesses and arrows."""
+    """Keep DuckDB's first sentence and the line of SQL at fault, without the guesses and arrows after them."""
     message, _, place = str(error).partition("\n\n")
     line = place.partition("\n")[0].strip()
     return message.partition("\n")[0] + (f" ({line})" if line else "")
 
 
 def dollars(names: Iterable[str]) -> str:
-    """Return parameters as a statement names them: `$band, $window_days`."""
+    """Return parameters as a statement names them.
+
+    >>> dollars(["window_days", "band"])
+    '$band, $window_days'
+    >>> dollars([])
+    'no parameters'
+    """
     return ", ".join(f"${name}" for name in sorted(names)) or "no parameters"
 
 
@@ -106,11 +171,3 @@ def _hint(connection: duckdb.DuckDBPyConnection, statement: str, error: duckdb.E
     withheld = not any(name.startswith("restricted.") for name in known)
     hidden = withheld and re.search(r"\brestricted\b", statement, re.IGNORECASE)
     return f"; tables: {', '.join(known)}" + ("; restricted.* only with --restricted" if hidden else "")
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, float):
-        return f"{value:.2f}" if abs(value) >= 1e5 else f"{value:.6g}"
-    return str(value)

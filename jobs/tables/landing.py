@@ -6,6 +6,7 @@ Arrow only: all of this is known before Spark starts.
 import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,14 +16,27 @@ from jobs.tables.schemas import LANDING, UNDATED
 from model.cli import InputError
 
 
-def open_filesystem(uri: str) -> tuple[fs.FileSystem, str, str]:
-    """Return the pyarrow filesystem of a folder or URI, the path in it, and what Spark wants before that path.
+class Place(NamedTuple):
+    """A folder or URI, opened once. It can be pickled, so Spark's workers use it too."""
+
+    uri: str
+    """As it was given; a local path is absolute."""
+    filesystem: fs.FileSystem
+    path: str
+    """Path within the filesystem."""
+    spark_prefix: str
+    """What Spark wants before such a path: `file://`, `s3a://`, ..."""
+
+
+def open_place(uri: str) -> Place:
+    """Open a folder or URI.
 
     Raises:
-        InputError: the URI is of a kind that pyarrow does not read.
+        InputError: pyarrow does not read this kind of URI.
     """
     if "://" not in uri:
-        return fs.LocalFileSystem(), str(Path(uri).resolve()), "file://"
+        path = str(Path(uri).resolve())
+        return Place(path, fs.LocalFileSystem(), path, "file://")
     scheme, _, rest = uri.partition("://")
     try:
         # s3a is Hadoop's name for what pyarrow calls s3.
@@ -32,57 +46,62 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str, str]:
             f"{uri!r} can't be opened: {error}; give a folder or a URI such as s3a://bucket/path"
         ) from None
     authority = rest.removesuffix(path) if rest.endswith(path) else ""
-    return filesystem, path, f"{scheme}://{authority}"
+    return Place(uri.rstrip("/"), filesystem, path, f"{scheme}://{authority}")
 
 
 def table_folder(table: str, business_date: dt.date) -> str:
-    """Return the folder of a landing table and date, below the root of the landing zone."""
+    """Return the folder of a landing table and date, below the root of the landing zone.
+
+    >>> table_folder("receipts", dt.date(2026, 11, 9))
+    'receipts/business_date=2026-11-09'
+    >>> table_folder("products", dt.date(2026, 11, 9))
+    'products'
+    """
     return table if table in UNDATED else f"{table}/business_date={business_date}"
 
 
 def parquet_paths(filesystem: fs.FileSystem, folder: str) -> list[str]:
-    """Return the data files in a folder, sorted; names that begin with `_` or `.` are still being written."""
+    """Return the Parquet files in a folder, sorted. Names that start with `_` or `.` are still being written."""
     entries = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     named = (entry for entry in entries if entry.is_file and not entry.base_name.startswith(("_", ".")))
     return sorted(entry.path for entry in named if entry.extension == "parquet")
 
 
-def landing_files(landing: str, table: str, business_date: dt.date) -> list[str]:
+def landing_files(landing: Place, table: str, business_date: dt.date) -> list[str]:
     """Return the Parquet files of one landing table and date as Spark reads them, each checked against the contract.
 
     Raises:
-        InputError: no file for the date, a file that is no Parquet, a column that is missing or of another type.
+        InputError: there is no file for the date, a file is not Parquet, or a column is missing or has another type.
     """
-    filesystem, root, prefix = open_filesystem(landing)
-    folder = f"{root}/{table_folder(table, business_date)}"
-    paths = parquet_paths(filesystem, folder)
+    folder = f"{landing.path}/{table_folder(table, business_date)}"
+    paths = parquet_paths(landing.filesystem, folder)
     if not paths:
         raise InputError(f"{table} of {business_date} is absent: there is no Parquet file in {folder}")
 
     def check(path: str) -> None:
-        _check_columns(f"{table} of {business_date}", path, filesystem, LANDING[table])
+        _check_columns(f"{table} of {business_date}", path, landing.filesystem, LANDING[table])
 
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(check, paths))
-    return [f"{prefix}{path}" for path in paths]
+    return [f"{landing.spark_prefix}{path}" for path in paths]
 
 
 def _check_columns(table: str, path: str, filesystem: fs.FileSystem, wanted: pa.Schema) -> None:
     try:
         with filesystem.open_input_file(path) as file:
-            found = pq.read_schema(file)
+            schema = pq.read_schema(file)
     except pa.ArrowInvalid as error:
-        raise InputError(f"{table}: {path} is no Parquet file: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{table}: {path} is not a Parquet file: {str(error).splitlines()[0]}") from None
     for column in wanted:
-        if column.name not in found.names:
-            raise InputError(f"{table} lacks column {column.name} ({column.type}) in {path}; found {found.names}")
-        found_type = found.field(column.name).type
-        if _plain(found_type) != column.type:
-            raise InputError(f"{table}: column {column.name} is {found_type} in {path}; wanted {column.type}")
+        if column.name not in schema.names:
+            raise InputError(f"{table} lacks column {column.name} ({column.type}) in {path}; found {schema.names}")
+        column_type = schema.field(column.name).type
+        if _parquet_type(column_type) != column.type:
+            raise InputError(f"{table}: column {column.name} is {column_type} in {path}; wanted {column.type}")
 
 
-def _plain(found: pa.DataType) -> pa.DataType:
+def _parquet_type(arrow_type: pa.DataType) -> pa.DataType:
     """Return the type that Parquet stores: Arrow writers differ in how they hold strings in memory."""
-    if pa.types.is_dictionary(found):
-        found = found.value_type
-    return pa.string() if pa.types.is_large_string(found) or pa.types.is_string_view(found) else found
+    if pa.types.is_dictionary(arrow_type):
+        arrow_type = arrow_type.value_type
+    return pa.string() if pa.types.is_large_string(arrow_type) or pa.types.is_string_view(arrow_type) else arrow_type

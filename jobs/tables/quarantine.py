@@ -1,63 +1,57 @@
-"""Bad rows and repeated deliveries: each is set aside with a reason, and the counts add up.
+"""Bad rows and repeated deliveries: each is rejected with a reason, and the counts add up.
 
 For every source table, rows in = rows used + rows quarantined + declared duplicates.
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 from typing import NamedTuple
 
-from pyspark.sql import (
-    Column,
-    DataFrame,
-    SparkSession,
-    Window,
-    functions as F,  # noqa: N812
-)
+from pyspark.sql import Column, DataFrame, Window, functions as F
 
-from jobs.tables import warehouse as tables
 from jobs.tables.schemas import KEYS, LANDING
 
 
 class Defect(NamedTuple):
-    """A rule that sets a row aside."""
+    """A rule that rejects a row."""
 
     reason: str
-    found: Column
-    """Boolean; null counts as not found."""
+    applies: Column
+    """Boolean; null counts as false."""
     detail: Column
-    """What was found, for a person."""
+    """The value at fault, for a reader of the quarantine."""
 
 
 def missing_value(*columns: str) -> Defect:
     """Return the rule that none of these columns may be null, or text without a character."""
     missing = {name: F.col(name).isNull() | (F.col(name).cast("string") == "") for name in columns}
-    names = (F.when(found, F.lit(name)) for name, found in missing.items())
+    names = (F.when(is_missing, F.lit(name)) for name, is_missing in missing.items())
     return Defect("missing_value", reduce(or_, missing.values()), F.concat_ws(", ", *names))
 
 
 def off_date(business_date: dt.date, *columns: str) -> Defect:
-    """Return the rule that times lie within two days of the business date, wherever on earth its day is.
+    """Return the rule that times lie within two days of the business date, in any time zone.
 
-    A clock that was set back to 1970 is the usual cause; such a time may also be too large to reckon with.
+    The usual cause is a clock that was reset to 1970. Such a time may also be too large to compute with.
     """
     noon = dt.datetime.combine(business_date, dt.time(12), dt.UTC)
     first, last = F.lit(noon - dt.timedelta(days=2)), F.lit(noon + dt.timedelta(days=2))
-    found = reduce(or_, (~F.col(name).between(first, last) for name in columns))
-    return Defect("time_off_date", found, F.concat_ws(", ", *(F.col(name).cast("string") for name in columns)))
+    is_off = reduce(or_, (~F.col(name).between(first, last) for name in columns))
+    return Defect("time_off_date", is_off, F.concat_ws(", ", *(F.col(name).cast("string") for name in columns)))
 
 
 def screen(rows: DataFrame, table: str, defects: Sequence[Defect]) -> DataFrame:
     """Collapse repeated deliveries and mark bad rows.
 
-    - Rows equal in every column of the contract are one delivery repeated: one is kept, `n_copies` counts them.
-    - Rows that share a key but differ are all set aside as `conflicting_key`: nothing tells which one is right.
+    - Rows that are equal in every column of the contract are one delivery repeated: one is kept, and `n_copies`
+      counts them.
+    - Rows that share a key but differ are all rejected as `conflicting_key`: nothing tells which one is right.
     - The first defect that applies gives a row its `reason` and `detail`; both are null for a row that is used.
 
     Args:
-        rows: the columns of the contract, and others that the defects look at (equal for equal rows).
+        rows: the columns of the contract, and others that the rules read (equal for equal rows).
         table: name of the landing table.
         defects: rules in order of precedence.
     """
@@ -66,8 +60,8 @@ def screen(rows: DataFrame, table: str, defects: Sequence[Defect]) -> DataFrame:
     n_versions = F.count(F.lit(1)).over(Window.partitionBy(*keys))
     conflict = Defect("conflicting_key", F.col("n_versions") > 1, F.format_string("%d versions", F.col("n_versions")))
     rules = [*defects, conflict]
-    reason = F.coalesce(*(F.when(rule.found, F.lit(rule.reason)) for rule in rules))
-    detail = F.coalesce(*(F.when(rule.found, rule.detail) for rule in rules))
+    reason = F.coalesce(*(F.when(rule.applies, F.lit(rule.reason)) for rule in rules))
+    detail = F.coalesce(*(F.when(rule.applies, rule.detail) for rule in rules))
     return (
         copies.withColumn("n_versions", n_versions)
         .withColumns({"reason": reason, "detail": detail})
@@ -80,7 +74,7 @@ def used(screened: DataFrame, table: str) -> DataFrame:
     return screened.where(F.col("reason").isNull()).select(*LANDING[table].names)
 
 
-def quarantine(screened: DataFrame, table: str) -> DataFrame:
+def rejected(screened: DataFrame, table: str) -> DataFrame:
     """Return the bad rows as `key, reason, detail`; a key of several columns is joined by `/`."""
     key = F.concat_ws("/", *(F.coalesce(F.col(name).cast("string"), F.lit("?")) for name in KEYS[table]))
     return screened.where(F.col("reason").isNotNull()).select(key.alias("key"), "reason", "detail")
@@ -97,33 +91,3 @@ def count(screened: DataFrame) -> dict[str, float]:
         "rows_quarantined": n_bad_rows,
         "rows_duplicate": rows_in - n_kept,
     }
-
-
-def report(
-    spark: SparkSession,
-    warehouse: str,
-    job: str,
-    business_date: dt.date,
-    measures: Mapping[str, Mapping[str, float | str | None]],
-) -> None:
-    """Replace what one job says of one date in `analytics/run_quality`.
-
-    Args:
-        spark: session.
-        warehouse: folder or URI.
-        job: name of the job.
-        business_date: the date.
-        measures: by source table ('' for the whole job), a value or a text by name.
-    """
-    rows = [
-        (
-            source,
-            name,
-            None if isinstance(value, str) or value is None else float(value),
-            value if isinstance(value, str) else None,
-        )
-        for source, values in measures.items()
-        for name, value in values.items()
-    ]
-    frame = spark.createDataFrame(rows, "source_table string, measure string, value double, text string")
-    tables.replace(frame.coalesce(1), warehouse, "analytics/run_quality", business_date, job=job)

@@ -73,10 +73,20 @@ UNDATED = frozenset({"products"})
 
 @dataclass(frozen=True, kw_only=True)
 class WarehouseTable:
-    """A Delta table: its Arrow schema and the columns that partition it (the unit that a job replaces)."""
+    """A Delta table of the warehouse."""
 
     schema: pa.Schema
     partition_by: tuple[str, ...] = ("business_date",)
+    """The unit that a job replaces."""
+
+
+def is_restricted(name: str) -> bool:
+    """Tell whether a warehouse table is for the service account and auditors only.
+
+    >>> is_restricted("restricted/photo_ages"), is_restricted("analytics/age_bands")
+    (True, False)
+    """
+    return name.startswith("restricted/")
 
 
 _AFFINITY = {
@@ -155,6 +165,16 @@ WAREHOUSE: dict[str, WarehouseTable] = {
             }
         ),
         partition_by=("business_date", "source_table"),
+    ),
+    "analytics/age_bands": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "age_band": pa.string(),
+                "from_years": pa.int32(),  # completed years, both ends included
+                "to_years": pa.int32(),
+            }
+        )
     ),
     "analytics/age_product_affinity": WarehouseTable(
         schema=_schema(

@@ -6,25 +6,23 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-import time
 
 from pyspark.sql import SparkSession
 
 from model.cli import InputError
 
-PROGRESS_SECONDS = 10
+PROGRESS_SECONDS = 5
 
 
 def spark_session(app_name: str, **settings: str) -> SparkSession:
     """Return the running session, or start one.
 
     Args:
-        app_name: shown in Spark's own pages and before each line of progress.
-        **settings: further Spark settings, dots written as `__`. What spark-submit was told about the driver wins.
+        app_name: shown in Spark's own pages.
+        **settings: further Spark settings, dots written as `__`. The driver's settings of spark-submit win.
 
     Raises:
-        InputError: no Java that Spark runs on.
+        InputError: there is no Java that Spark runs on.
     """
     # Spark starts workers with the first python3 on PATH unless told otherwise.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -40,7 +38,9 @@ def spark_session(app_name: str, **settings: str) -> SparkSession:
     for name, value in settings.items():
         builder = builder.config(name.replace("__", "."), value)
     spark = (
-        builder.config("spark.ui.showConsoleProgress", "false")  # one log line a refresh under Airflow
+        builder.config("spark.ui.showConsoleProgress", "true")
+        # Under Airflow each refresh is a line of the log.
+        .config("spark.ui.consoleProgress.update.interval", f"{PROGRESS_SECONDS}s")
         .config("spark.sql.session.timeZone", "UTC")
         # INT96, Spark's default, would become a timestamp without a zone in Delta.
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
@@ -48,17 +48,16 @@ def spark_session(app_name: str, **settings: str) -> SparkSession:
     )
     context = spark.sparkContext
     if (context.master or "").startswith("local") and not context.getConf().contains("spark.sql.shuffle.partitions"):
-        # By the cores there are: Spark's 200 cost two cores a second a shuffle when a date is small.
+        # Spark's 200 partitions cost one second for each shuffle on two cores when a date is small.
         spark.conf.set("spark.sql.shuffle.partitions", max(8, 4 * context.defaultParallelism))
-    threading.Thread(target=_report_progress, args=(spark, app_name), daemon=True).start()
     return spark
 
 
 def check_java() -> None:
-    """Make sure that there is a Java that Spark 4.2 runs on.
+    """Check that there is a Java that Spark 4.2 runs on.
 
     Raises:
-        InputError: there is none, or it is of another version.
+        InputError: there is none, or it has another version.
     """
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=f"{home}/bin" if home else None)
@@ -69,22 +68,3 @@ def check_java() -> None:
     version = re.search(r'version "(\d+)', printed)
     if version is None or version[1] not in ("17", "21"):
         raise InputError(f"Spark needs Java 17 or 21, and {java} is {printed.splitlines()[0]}; set JAVA_HOME")
-
-
-def _report_progress(spark: SparkSession, app_name: str) -> None:
-    """Print how far the running stages are, a line every ten seconds, for as long as the session lives."""
-    tracker = spark.sparkContext.statusTracker()
-    while True:
-        time.sleep(PROGRESS_SECONDS)
-        try:
-            stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-        except Exception:  # noqa: BLE001  the session has ended, in whatever way
-            return
-        running = [stage for stage in stages if stage is not None]
-        if running:
-            done, total = sum(s.numCompletedTasks for s in running), sum(s.numTasks for s in running)
-            print(
-                f"{app_name}: {running[-1].name.split(' at ')[0]}, {done} of {total} tasks",
-                file=sys.stderr,
-                flush=True,
-            )

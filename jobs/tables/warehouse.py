@@ -1,161 +1,191 @@
-"""Reading tables with Spark, and replacing one date of a warehouse table.
+"""The warehouse: Delta tables of which one business date is replaced at a time.
 
-A date is replaced in one Delta commit: a reader sees the old rows or the new ones, and a second writer of the same
-date is refused.
+A date is replaced in one Delta commit. A reader sees the old rows or the new ones, and of two writers of the same
+date the second is refused.
 """
 
 import datetime as dt
+import re
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.dataset as ds
-from deltalake import DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import fs
-from pyspark.sql import (
-    DataFrame,
-    SparkSession,
-    functions as F,  # noqa: N812
-)
+from pyspark.sql import DataFrame, SparkSession, functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs.tables.landing import open_filesystem
-from jobs.tables.schemas import LANDING, WAREHOUSE
+from jobs.tables.landing import open_place
+from jobs.tables.schemas import WAREHOUSE, WarehouseTable, is_restricted
 from model.cli import InputError
 
 STAGING_MAX_AGE_SECONDS = 24 * 3600
-"""A killed job leaves its staging folder behind; the next run removes those older than this."""
+"""An interrupted job leaves its staging folder behind. The next job removes those older than this."""
+
+_STAGED = re.compile(r"(?:restricted|analytics)\.\w+-(?P<began>\d+)-[0-9a-f]+")
+_SPARK_READ_AHEAD = {"batch_size": 32_768, "batch_readahead": 1, "fragment_readahead": 1}
+"""The rows of a large date pass through in batches, not all at once."""
 
 
-def read_landing(spark: SparkSession, files: Sequence[str], table: str) -> DataFrame:
-    """Read the files that `landing_files` returned, columns in the order of the contract."""
-    return spark.read.schema(from_arrow_schema(LANDING[table])).parquet(*files)
+class Warehouse:
+    """A warehouse, opened once.
 
-
-def check_warehouse(warehouse: str) -> None:
-    """Make sure that the warehouse can be written to, before an hour of work is lost on it.
-
-    Raises:
-        InputError: a file can't be created there.
+    Attributes:
+        uri: folder or URI, as messages name it.
     """
-    filesystem, root, _ = open_filesystem(warehouse)
-    probe = f"{root}/.writable-{uuid.uuid4().hex}"
-    try:
-        filesystem.create_dir(root, recursive=True)
-        with filesystem.open_output_stream(probe):
-            pass
-        filesystem.delete_file(probe)
-    except OSError as error:
-        raise InputError(f"warehouse {warehouse} can't be written to: {error}") from None
 
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._place = open_place(uri)
 
-def require_run(warehouse: str, job: str, business_date: dt.date) -> None:
-    """Make sure that the job before this one has written the date, or a good date is replaced by nothing.
+    def check_writable(self) -> None:
+        """Fail before an hour of work is lost.
 
-    Raises:
-        InputError: `analytics/run_quality` has no word of it.
-    """
-    uri = _delta_uri(warehouse, "analytics/run_quality")
-    said = f"business_date = '{business_date}' AND job = '{job}'"
-    if not (DeltaTable.is_deltatable(uri) and DeltaTable(uri).file_uris(file_pruning_predicate=said)):
-        raise InputError(f"{job} has not run for {business_date} in the warehouse {warehouse}; run it first")
+        Raises:
+            InputError: a file can't be created there.
+        """
+        filesystem, root = self._place.filesystem, self._place.path
+        probe = f"{root}/.writable-{uuid.uuid4().hex}"
+        try:
+            filesystem.create_dir(root, recursive=True)
+            with filesystem.open_output_stream(probe):
+                pass
+            filesystem.delete_file(probe)
+        except OSError as error:
+            raise InputError(f"warehouse {self.uri} can't be written to: {error}") from None
 
+    def create_tables(self) -> None:
+        """Create the tables that are missing, empty.
 
-def read_warehouse(
-    spark: SparkSession, warehouse: str, name: str, first: dt.date, last: dt.date | None = None
-) -> DataFrame:
-    """Read the dates `first` to `last` (by default `first` alone) of a Delta table; empty where there are none."""
-    _, root, prefix = open_filesystem(warehouse)
-    table = WAREHOUSE[name]
-    schema = from_arrow_schema(table.schema)
-    path = f"{root}/{name}"
-    between = f"business_date >= '{first}' AND business_date <= '{last or first}'"
-    uris = []
-    if DeltaTable.is_deltatable(_delta_uri(warehouse, name)):
-        uris = DeltaTable(_delta_uri(warehouse, name)).file_uris(file_pruning_predicate=between)
-    if not uris:
-        return spark.createDataFrame([], schema)
-    # A list of files, not the folder: the folder also holds files of replaced dates.
-    files = [f"{prefix}{path}/{uri.partition(f'/{name}/')[2]}" for uri in uris]
-    frame = spark.read.schema(schema).option("basePath", f"{prefix}{path}").parquet(*files)
-    return frame.where(between).select(*table.schema.names)
+        Two writers that both create a table and write to it double its rows, so creation has a commit of its own.
+        """
+        for name, table in WAREHOUSE.items():
+            uri = self._table_uri(name)
+            if DeltaTable.is_deltatable(uri):
+                continue
+            try:
+                DeltaTable.create(
+                    uri,
+                    schema=table.schema,
+                    partition_by=list(table.partition_by),
+                    # The log would hold the smallest and largest value of each column, such as an age or an id.
+                    configuration={"delta.dataSkippingStatsColumns": "business_date"} if is_restricted(name) else None,
+                )
+            except DeltaError:
+                if not DeltaTable.is_deltatable(uri):  # otherwise another job has created it meanwhile
+                    raise
 
+    def require_report(self, job: str, business_date: dt.date) -> None:
+        """Fail if the previous job has not finished this date; otherwise we would overwrite good rows with none.
 
-def replace(frame: DataFrame, warehouse: str, name: str, business_date: dt.date, **part: str) -> None:
-    """Replace one date of a Delta table (or one part of a date) with the rows of `frame`, in one commit.
+        Raises:
+            InputError: `analytics/run_quality` has no line of the job.
+        """
+        if not self._files("analytics/run_quality", f"business_date = '{business_date}' AND job = '{job}'"):
+            raise InputError(f"{job} has not finished {business_date} in the warehouse {self.uri}; run it first")
 
-    Args:
-        frame: columns and types of the table but for those that `business_date` and `part` give; no rows clear
-            the date.
-        warehouse: folder or URI.
-        name: such as `restricted/photo_ages`.
-        business_date: the date replaced.
-        **part: value of the further partition column, where the table has one.
+    def read(self, spark: SparkSession, name: str, first: dt.date, last: dt.date) -> DataFrame:
+        """Read the dates `first` to `last` of a table; no rows where there are none."""
+        table = WAREHOUSE[name]
+        schema = from_arrow_schema(table.schema)
+        between = f"business_date >= '{first}' AND business_date <= '{last}'"
+        paths = self._files(name, between)
+        if not paths:
+            return spark.createDataFrame([], schema)
+        # A list of files, not the folder: the folder also holds files of replaced dates.
+        base = f"{self._place.spark_prefix}{self._place.path}/{name}"
+        frame = spark.read.schema(schema).option("basePath", base).parquet(*(f"{base}/{path}" for path in paths))
+        return frame.where(between).select(*table.schema.names)
 
-    Raises:
-        ValueError: columns or types differ from the table's (Delta would cast silently), or the part is not the
-            table's.
-        RuntimeError: another writer replaced the same date meanwhile; nothing was written.
-    """
-    table = WAREHOUSE[name]
-    given = {"business_date": business_date, **part}
-    if tuple(given) != table.partition_by:
-        raise ValueError(f"{name} is replaced by {table.partition_by}, not by {tuple(given)}")
-    stamped = frame.withColumns({column: F.lit(value) for column, value in given.items()})
-    stamped = stamped.select(*table.schema.names)
-    # simpleString leaves out nullability, which Delta does not mind.
-    wanted = [(field.name, field.dataType.simpleString()) for field in from_arrow_schema(table.schema)]
-    found = [(field.name, field.dataType.simpleString()) for field in stamped.schema]
-    if found != wanted:
-        raise ValueError(
-            f"{name} has columns {sorted(set(found) - set(wanted))}; wanted {sorted(set(wanted) - set(found))}"
-        )
-    with _staging(warehouse, name) as (filesystem, path, prefix):
-        stamped.write.parquet(f"{prefix}{path}")
-        # Small read-ahead: the rows of a big date pass through in 32,768s, not all at once.
-        rows = ds.dataset(path, schema=table.schema, format="parquet", filesystem=filesystem).scanner(
-            batch_size=32_768, batch_readahead=1, fragment_readahead=1
-        )
+    def replace(self, name: str, rows: DataFrame | pa.Table, business_date: dt.date, **part: str) -> None:
+        """Replace one date of a table (or one part of a date) in one commit.
+
+        Args:
+            name: for example `restricted/photo_ages`.
+            rows: columns and types of the table except those that `business_date` and `part` give. No rows clear
+                the date. A Spark frame is staged as Parquet; Arrow rows are written from memory.
+            business_date: the date that is replaced.
+            **part: value of the further partition column, where the table has one.
+
+        Raises:
+            ValueError: columns or types differ from the table's (Delta would cast silently), or the table has no
+                such part.
+            RuntimeError: another writer replaced the same date at the same time; nothing was written.
+        """
+        table = WAREHOUSE[name]
+        partition = {"business_date": business_date, **part}
+        if tuple(partition) != table.partition_by:
+            raise ValueError(f"{name} is replaced by {table.partition_by}, not by {tuple(partition)}")
+        if isinstance(rows, pa.Table):
+            for column, value in partition.items():
+                rows = rows.append_column(column, pa.repeat(pa.scalar(value), len(rows)))
+            self._commit(name, rows.select(table.schema.names).cast(table.schema).to_reader(), partition)
+            return
+        stamped = rows.withColumns({column: F.lit(value) for column, value in partition.items()})
+        stamped = stamped.select(*table.schema.names)
+        _check_schema(name, stamped, table)
+        with self._staging(name) as path:
+            stamped.write.parquet(f"{self._place.spark_prefix}{path}")
+            staged = ds.dataset(path, schema=table.schema, format="parquet", filesystem=self._place.filesystem)
+            self._commit(name, staged.scanner(**_SPARK_READ_AHEAD).to_reader(), partition)
+
+    def _commit(self, name: str, rows: pa.RecordBatchReader, partition: dict[str, object]) -> None:
+        # Parquet footers would hold the smallest and largest value of each column, as the log would.
+        statistics = ColumnProperties(statistics_enabled="NONE") if is_restricted(name) else None
         try:
             write_deltalake(
-                _delta_uri(warehouse, name),
-                rows.to_reader(),
+                self._table_uri(name),
+                rows,
                 mode="overwrite",
-                predicate=" AND ".join(f"{column} = '{value}'" for column, value in given.items()),
-                partition_by=list(table.partition_by),
-                writer_properties=WriterProperties(max_row_group_size=65_536),
+                predicate=" AND ".join(f"{column} = '{value}'" for column, value in partition.items()),
+                writer_properties=WriterProperties(max_row_group_size=65_536, default_column_properties=statistics),
             )
         except CommitFailedError:
             raise RuntimeError(
-                f"{name} of {business_date}: another writer replaced it meanwhile; nothing was written, run again"
+                f"{name} of {partition['business_date']}: another writer replaced it at the same time; "
+                "nothing was written, run again"
             ) from None
 
+    def _table_uri(self, name: str) -> str:
+        return f"{self._place.uri}/{name}"
 
-def _delta_uri(warehouse: str, name: str) -> str:
-    if "://" in warehouse:
-        return f"{warehouse.rstrip('/')}/{name}"
-    return str(Path(warehouse).resolve() / name)
+    def _files(self, name: str, predicate: str) -> list[str]:
+        """Return the files of some partitions, relative to the table."""
+        uri = self._table_uri(name)
+        if not DeltaTable.is_deltatable(uri):
+            return []
+        uris = DeltaTable(uri).file_uris(file_pruning_predicate=predicate)
+        return [file.rpartition(f"/{name}/")[2] for file in uris]
+
+    @contextmanager
+    def _staging(self, name: str) -> Iterator[str]:
+        """A folder for what Spark hands to the Delta writer, where every executor and the driver can reach it."""
+        filesystem = self._place.filesystem
+        folder = f"{self._place.path}/restricted/_staging"
+        for entry in filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
+            # The name holds the time, because a folder of an object store has no time of its own.
+            staged = _STAGED.fullmatch(entry.base_name)
+            if staged and time.time() - int(staged["began"]) > STAGING_MAX_AGE_SECONDS:
+                with suppress(FileNotFoundError):  # another job removed it first
+                    filesystem.delete_dir(entry.path)
+        filesystem.create_dir(folder, recursive=True)
+        path = f"{folder}/{name.replace('/', '.')}-{time.time():.0f}-{uuid.uuid4().hex}"
+        try:
+            yield path
+        finally:
+            if filesystem.get_file_info(path).type == fs.FileType.Directory:
+                filesystem.delete_dir(path)
 
 
-@contextmanager
-def _staging(warehouse: str, name: str) -> Iterator[tuple[fs.FileSystem, str, str]]:
-    """A folder for what Spark hands to the Delta writer, where every executor and the driver can reach it."""
-    filesystem, root, prefix = open_filesystem(warehouse)
-    folder = f"{root}/restricted/_staging"
-    selector = fs.FileSelector(folder, allow_not_found=True)
-    for leftover in filesystem.get_file_info(selector):
-        # The name says when, because a folder of an object store has no time of its own.
-        began = leftover.base_name.split("-")[-2]
-        if time.time() - int(began) > STAGING_MAX_AGE_SECONDS:
-            with suppress(FileNotFoundError):  # another job is clearing up too
-                filesystem.delete_dir(leftover.path)
-    filesystem.create_dir(folder, recursive=True)
-    path = f"{folder}/{name.replace('/', '.')}-{time.time():.0f}-{uuid.uuid4().hex}"
-    try:
-        yield filesystem, path, prefix
-    finally:
-        if filesystem.get_file_info(path).type == fs.FileType.Directory:
-            filesystem.delete_dir(path)
+def _check_schema(name: str, frame: DataFrame, table: WarehouseTable) -> None:
+    # simpleString leaves out nullability, which does not matter to Delta.
+    wanted = [(field.name, field.dataType.simpleString()) for field in from_arrow_schema(table.schema)]
+    given = [(field.name, field.dataType.simpleString()) for field in frame.schema]
+    if given != wanted:
+        raise ValueError(
+            f"{name} has columns {sorted(set(given) - set(wanted))}; wanted {sorted(set(wanted) - set(given))}"
+        )

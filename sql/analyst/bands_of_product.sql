@@ -14,9 +14,9 @@ SELECT
     ROUND(spend_share, 5) AS spend_share,
     suppressed_reason
 FROM analytics.age_product_affinity
+LEFT JOIN analytics.age_bands USING (business_date, age_band)
 WHERE
     business_date = $business_date
     AND window_days = CAST($window_days AS INTEGER)
     AND product_id = $product_id
--- under_18 comes before the bands that begin with a number.
-ORDER BY age_band NOT LIKE 'under%', age_band
+ORDER BY from_years

@@ -14,9 +14,10 @@ SELECT
     ROUND(amount, 2) AS amount,
     suppressed_reason
 FROM analytics.age_category_affinity
+LEFT JOIN analytics.age_bands USING (business_date, age_band)
 WHERE
     business_date = $business_date
     AND window_days = CAST($window_days AS INTEGER)
     AND level = $level
     AND item = $item
-ORDER BY age_band NOT LIKE 'under%', age_band
+ORDER BY from_years

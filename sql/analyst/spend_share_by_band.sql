@@ -11,8 +11,9 @@ SELECT
     n_receipts_with_item,
     suppressed_reason
 FROM analytics.age_category_affinity
+LEFT JOIN analytics.age_bands USING (business_date, age_band)
 WHERE
     business_date = $business_date
     AND window_days = CAST($window_days AS INTEGER)
     AND level = 'department'
-ORDER BY age_band NOT LIKE 'under%', age_band, affinity_index IS NULL, spend_share DESC NULLS LAST, item
+ORDER BY from_years, affinity_index IS NULL, spend_share DESC NULLS LAST, item

@@ -3,25 +3,18 @@
 -- `violated` names the rules. Units: penetration and spend_share are shares, affinity_index is 100 x lift.
 -- Parameters: $business_date.
 WITH cells AS (
-    SELECT
-        'product' AS level,
-        product_id AS item,
-        COLUMNS(* EXCLUDE (product_id, product_name, category, department))
-    FROM analytics.age_product_affinity
-    WHERE business_date = $business_date
-    UNION ALL BY NAME
     SELECT *
-    FROM analytics.age_category_affinity
+    FROM analytics.age_affinity
     WHERE business_date = $business_date
 ),
 
-judged AS (
+violations AS (
     SELECT
         window_days,
         age_band,
         level,
         item,
-        -- IS NOT TRUE: a null is an offence, and so is a NaN, which DuckDB orders above every number.
+        -- IS NOT TRUE: a null is wrong, and so is a NaN, which DuckDB orders above every number.
         CONCAT_WS(
             ', ',
             CASE WHEN (n_days BETWEEN 1 AND window_days) IS NOT TRUE THEN 'n_days' END,
@@ -58,6 +51,6 @@ judged AS (
 )
 
 SELECT *
-FROM judged
+FROM violations
 WHERE violated <> ''
 ORDER BY window_days, level, item, age_band

@@ -1,30 +1,32 @@
--- Does every receipt have an age within the band it was given? A band is named by its bounds, in completed
--- years to which an estimate is rounded: `under_18` is 0 to 17, `18-29` ends below 29.5, `60_plus` with 120.
--- Grain: one row per receipt without an age, without a readable band, or outside its band. Units: years.
+-- Is the age of every receipt within the band that it was given? An estimate is rounded to completed years.
+-- Grain: one row per receipt without an age, with a band that is not among the bands of the date, or with an age
+-- outside its band. Units: years.
 -- Parameters: $business_date.
-WITH bounded AS (
+WITH receipts AS (
     SELECT
         receipt_id,
         age_years,
-        age_band,
-        CASE
-            WHEN age_band LIKE 'under\_%' ESCAPE '\' THEN 0
-            ELSE TRY_CAST(REGEXP_EXTRACT(age_band, '^([0-9]+)(-[0-9]+|_plus)$', 1) AS INTEGER)
-        END AS from_years,
-        CASE
-            WHEN age_band LIKE '%\_plus' ESCAPE '\' THEN 121
-            WHEN age_band LIKE 'under\_%' ESCAPE '\'
-                THEN TRY_CAST(REGEXP_EXTRACT(age_band, '^under_([0-9]+)$', 1) AS INTEGER)
-            ELSE TRY_CAST(REGEXP_EXTRACT(age_band, '^[0-9]+-([0-9]+)$', 1) AS INTEGER) + 1
-        END AS below_years
+        age_band
     FROM restricted.receipt_ages
+    WHERE business_date = $business_date
+),
+
+bands AS (
+    SELECT
+        age_band,
+        from_years,
+        to_years
+    FROM analytics.age_bands
     WHERE business_date = $business_date
 )
 
 SELECT
-    receipt_id,
-    age_years,
-    age_band
-FROM bounded
-WHERE (ROUND(age_years) >= from_years AND ROUND(age_years) < below_years) IS NOT TRUE
-ORDER BY receipt_id
+    receipts.receipt_id,
+    receipts.age_years,
+    receipts.age_band,
+    bands.from_years,
+    bands.to_years
+FROM receipts
+LEFT JOIN bands USING (age_band)
+WHERE (ROUND(receipts.age_years) BETWEEN bands.from_years AND bands.to_years) IS NOT TRUE
+ORDER BY receipts.receipt_id

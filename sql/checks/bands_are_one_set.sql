@@ -1,8 +1,21 @@
--- Do all tables of the date use one set of age bands, none of which overlap? (`under_18` is 0 to 17, `18-29`
--- includes 29, `60_plus` ends with 120.) A band nobody belonged to on the date may be absent.
--- Grain: one row per band that cannot be read or overlaps the next older one. Units: years.
+-- Do the age bands of the date tile 0 to 120, and does every table of the date use only these bands? A band may be
+-- absent from a table where nobody belonged to it.
+-- Grain: one row per band that does not begin where the band before it ends, or that is not among the bands of the
+-- date. `violated`: `gap` (or overlap) before it; `end` the last band does not end with 120; `unknown`. Units: years.
 -- Parameters: $business_date.
 WITH bands AS (
+    SELECT
+        age_band,
+        from_years,
+        to_years,
+        LAG(to_years, 1, -1) OVER by_age AS previous_to_years,
+        LEAD(from_years) OVER by_age AS next_from_years
+    FROM analytics.age_bands
+    WHERE business_date = $business_date
+    WINDOW by_age AS (ORDER BY from_years, to_years)
+),
+
+used AS (
     SELECT age_band
     FROM restricted.receipt_ages
     WHERE business_date = $business_date
@@ -12,48 +25,20 @@ WITH bands AS (
     WHERE business_date = $business_date
     UNION
     SELECT age_band
-    FROM analytics.age_product_affinity
+    FROM analytics.age_affinity
     WHERE business_date = $business_date
-    UNION
-    SELECT age_band
-    FROM analytics.age_category_affinity
-    WHERE business_date = $business_date
-),
-
-bounded AS (
-    SELECT
-        age_band,
-        CASE
-            WHEN age_band LIKE 'under\_%' ESCAPE '\' THEN 0
-            ELSE TRY_CAST(REGEXP_EXTRACT(age_band, '^([0-9]+)(-[0-9]+|_plus)$', 1) AS INTEGER)
-        END AS from_years,
-        CASE
-            WHEN age_band LIKE '%\_plus' ESCAPE '\' THEN 121
-            WHEN age_band LIKE 'under\_%' ESCAPE '\'
-                THEN TRY_CAST(REGEXP_EXTRACT(age_band, '^under_([0-9]+)$', 1) AS INTEGER)
-            ELSE TRY_CAST(REGEXP_EXTRACT(age_band, '^[0-9]+-([0-9]+)$', 1) AS INTEGER) + 1
-        END AS below_years
-    FROM bands
-),
-
-followed AS (
-    SELECT
-        age_band,
-        from_years,
-        below_years,
-        LEAD(age_band) OVER by_age AS next_band,
-        LEAD(from_years) OVER by_age AS next_from_years
-    FROM bounded
-    WINDOW by_age AS (ORDER BY from_years NULLS LAST, below_years)
 )
 
 SELECT
     age_band,
-    from_years,
-    below_years,
-    next_band
-FROM followed
-WHERE
-    (from_years < below_years) IS NOT TRUE
-    OR below_years > next_from_years
-ORDER BY from_years, age_band
+    bands.from_years,
+    bands.to_years,
+    CASE
+        WHEN bands.from_years IS NULL THEN 'unknown'
+        WHEN bands.from_years <> bands.previous_to_years + 1 OR bands.to_years < bands.from_years THEN 'gap'
+        WHEN bands.next_from_years IS NULL AND bands.to_years <> 120 THEN 'end'
+    END AS violated
+FROM bands
+FULL OUTER JOIN used USING (age_band)
+WHERE violated IS NOT NULL
+ORDER BY bands.from_years, age_band

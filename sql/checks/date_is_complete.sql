@@ -1,4 +1,4 @@
--- Did every job write the date? (Quarantine is not asked: an empty one is good news.)
+-- Did every job write the date? (An empty quarantine is normal, so it is not checked.)
 -- Grain: one row per table without a row of the date. Parameters: $business_date.
 WITH counted AS (
     SELECT
@@ -17,6 +17,12 @@ WITH counted AS (
         'restricted.daily_counts' AS table_name,
         COUNT(*) AS n_rows
     FROM restricted.daily_counts
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'analytics.age_bands' AS table_name,
+        COUNT(*) AS n_rows
+    FROM analytics.age_bands
     WHERE business_date = $business_date
     UNION ALL
     SELECT

@@ -21,6 +21,12 @@ WITH keys AS (
     WHERE business_date = $business_date
     UNION ALL
     SELECT
+        'analytics.age_bands' AS table_name,
+        age_band AS key
+    FROM analytics.age_bands
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
         'analytics.age_product_affinity' AS table_name,
         window_days || '/' || age_band || '/' || product_id AS key
     FROM analytics.age_product_affinity

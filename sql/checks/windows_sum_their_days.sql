@@ -4,15 +4,8 @@
 -- figures of the affinity table beside `counted_`, the sum. Units: days, receipts, amounts of the currency.
 -- Parameters: $business_date.
 WITH published AS (
-    SELECT
-        'product' AS level,
-        product_id AS item,
-        COLUMNS(* EXCLUDE (product_id, product_name, category, department))
-    FROM analytics.age_product_affinity
-    WHERE business_date = $business_date
-    UNION ALL BY NAME
     SELECT *
-    FROM analytics.age_category_affinity
+    FROM analytics.age_affinity
     WHERE business_date = $business_date
 ),
 
@@ -21,22 +14,17 @@ windows AS (
     FROM published
 ),
 
--- Dates counted by other bands can't be added up with these, so no window holds them.
-other_bands AS (
-    SELECT DISTINCT business_date
-    FROM restricted.daily_counts
-    WHERE
-        business_date BETWEEN CAST($business_date AS DATE) - 365 AND $business_date
-        AND age_band NOT IN (SELECT age_band FROM published)
-),
-
 days AS (
     SELECT *
     FROM restricted.daily_counts
-    -- No window is longer than a year; two constants let the scan skip every other date's files.
     WHERE
+        -- No window is longer than a year; two constants let the scan skip the files of every other date.
         business_date BETWEEN CAST($business_date AS DATE) - 365 AND $business_date
-        AND business_date NOT IN (SELECT business_date FROM other_bands)
+        AND business_date IN (
+            SELECT comparable_date
+            FROM analytics.comparable_dates
+            WHERE business_date = $business_date
+        )
 ),
 
 counted AS (

@@ -1,38 +1,62 @@
--- How far are the purchases of each age band from those of all shoppers?
+-- How far do the purchases of each age band differ from those of all shoppers?
 -- Grain: one row per window, band, level and item; every band has a row for every item sold in the window.
 -- Units: receipts; penetration and spend_share are shares of 1; affinity_index is 100 for all shoppers.
 -- Parameters: :business_date, last date of the windows; :min_receipts, the smallest cell that is published.
--- Inputs: {daily_counts} of 28 dates, {age_bands} the name of each band.
-WITH windows AS (
+-- Inputs: {daily_counts} and {age_bands} of the 28 dates that end with the business date. Dates that were counted by
+-- other bands than the business date are in no window, as their counts can't be added to its own.
+WITH bands_of_date AS (
+    SELECT
+        age_band,
+        from_years,
+        to_years
+    FROM {age_bands}
+    WHERE business_date = :business_date
+),
+
+comparable_dates AS (
+    SELECT age_bands.business_date
+    FROM {age_bands} AS age_bands
+    LEFT JOIN bands_of_date USING (age_band, from_years, to_years)
+    GROUP BY age_bands.business_date
+    HAVING COUNT(*) = COUNT(bands_of_date.age_band)
+),
+
+days AS (
+    SELECT daily_counts.*
+    FROM {daily_counts} AS daily_counts
+    INNER JOIN comparable_dates ON daily_counts.business_date = comparable_dates.business_date
+),
+
+windows AS (
     SELECT * FROM VALUES (1), (7), (28) AS windows (window_days)
 ),
 
 counted AS (
     SELECT
         windows.window_days,
-        daily_counts.age_band,
-        daily_counts.level,
-        daily_counts.item,
-        SUM(daily_counts.n_receipts) AS n_receipts,
-        SUM(CAST(ROUND(daily_counts.quantity * 10000) AS BIGINT)) / 10000 AS quantity,
-        SUM(CAST(ROUND(daily_counts.amount * 10000) AS BIGINT)) / 10000 AS amount
-    FROM {daily_counts} AS daily_counts
+        days.age_band,
+        days.level,
+        days.item,
+        SUM(days.n_receipts) AS n_receipts,
+        SUM(CAST(ROUND(days.quantity * 10000) AS BIGINT)) / 10000 AS quantity,
+        SUM(CAST(ROUND(days.amount * 10000) AS BIGINT)) / 10000 AS amount
+    FROM days
     INNER JOIN windows
         ON
-            daily_counts.business_date > DATE_SUB(:business_date, windows.window_days)
-            AND daily_counts.business_date <= :business_date
-    GROUP BY windows.window_days, daily_counts.age_band, daily_counts.level, daily_counts.item
+            days.business_date > DATE_SUB(:business_date, windows.window_days)
+            AND days.business_date <= :business_date
+    GROUP BY windows.window_days, days.age_band, days.level, days.item
 ),
 
 dates AS (
     SELECT
         windows.window_days,
-        CAST(COUNT(DISTINCT daily_counts.business_date) AS INT) AS n_days
-    FROM {daily_counts} AS daily_counts
+        CAST(COUNT(DISTINCT days.business_date) AS INT) AS n_days
+    FROM days
     INNER JOIN windows
         ON
-            daily_counts.business_date > DATE_SUB(:business_date, windows.window_days)
-            AND daily_counts.business_date <= :business_date
+            days.business_date > DATE_SUB(:business_date, windows.window_days)
+            AND days.business_date <= :business_date
     GROUP BY windows.window_days
 ),
 
@@ -61,7 +85,7 @@ items AS (
 cells AS (
     SELECT
         items.window_days,
-        age_bands.age_band,
+        bands_of_date.age_band,
         items.level,
         items.item,
         items.n_with_item_all,
@@ -73,12 +97,12 @@ cells AS (
         COALESCE(counted.amount, 0) AS amount,
         COALESCE(counted.n_receipts, 0) < :min_receipts AS is_small
     FROM items
-    CROSS JOIN {age_bands} AS age_bands
-    LEFT JOIN bands ON items.window_days = bands.window_days AND age_bands.age_band = bands.age_band
+    CROSS JOIN bands_of_date
+    LEFT JOIN bands ON items.window_days = bands.window_days AND bands_of_date.age_band = bands.age_band
     LEFT JOIN counted
         ON
             items.window_days = counted.window_days
-            AND age_bands.age_band = counted.age_band
+            AND bands_of_date.age_band = counted.age_band
             AND items.level = counted.level
             AND items.item = counted.item
 ),

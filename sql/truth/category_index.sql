@@ -1,5 +1,5 @@
--- What is the affinity index of each published category, and what would true ages make of it?
--- True: the receipts of the window with a photo and a true age, counted straight from the landing zone, in
+-- What is the affinity index of each published category, and what is it by true ages?
+-- True: the receipts of the window with a photo and a true age, counted from the landing zone, in
 -- the bands that the warehouse uses; a receipt holds a category when its net quantity of it is above zero.
 -- Grain: one row per band and category published in the warehouse, the strongest predicted first.
 -- Units: n_* in receipts; index 100 = as all shoppers; stated_index null where the truth states none.
@@ -19,20 +19,12 @@ WITH predicted AS (
 ),
 
 bands AS (
-    -- The first number of a name is where the band begins (under_18: 0); each ends where the next begins.
     SELECT
         age_band,
-        CASE
-            WHEN age_band LIKE 'under%' THEN 0
-            ELSE CAST(REGEXP_EXTRACT(age_band, '[0-9]+') AS INTEGER)
-        END AS from_years
-    FROM (
-        SELECT DISTINCT age_band
-        FROM analytics.age_category_affinity
-        WHERE
-            business_date = $business_date
-            AND window_days = CAST($window_days AS INTEGER)
-    )
+        from_years,
+        to_years
+    FROM analytics.age_bands
+    WHERE business_date = $business_date
 ),
 
 receipts AS (
@@ -56,7 +48,7 @@ banded AS (
         receipts.receipt_id,
         bands.age_band
     FROM receipts
-    ASOF INNER JOIN bands ON receipts.true_age >= bands.from_years
+    INNER JOIN bands ON receipts.true_age >= bands.from_years AND receipts.true_age < bands.to_years + 1
 ),
 
 lines AS (
@@ -114,6 +106,7 @@ true_bands AS (
 
 SELECT
     predicted.age_band,
+    bands.from_years,
     predicted.category,
     predicted.n_receipts_with_item,
     COALESCE(true_cells.n_with_item, 0) AS true_n_receipts_with_item,
@@ -122,6 +115,7 @@ SELECT
     / (true_categories.n_with_item / true_bands.n_receipts_all) AS true_index,
     category_affinity.affinity_index AS stated_index
 FROM predicted
+INNER JOIN bands USING (age_band)
 LEFT JOIN true_cells USING (age_band, category)
 LEFT JOIN true_categories USING (category)
 LEFT JOIN true_bands USING (age_band)

@@ -1,4 +1,4 @@
--- Which three published categories does each age band favour most, and would true ages agree?
+-- Which three published categories does each age band favour most, and what are their true indices?
 -- Reads the answer of truth/category_index as table category_index.
 -- Grain: one row per band and rank. Units: index 100 = as all shoppers; n_receipts_with_item in receipts.
 SELECT
@@ -12,4 +12,4 @@ SELECT
 FROM category_index
 WINDOW favourites AS (PARTITION BY age_band ORDER BY predicted_index DESC, category)
 QUALIFY ROW_NUMBER() OVER favourites <= 3
-ORDER BY age_band NOT LIKE 'under%', age_band, rank
+ORDER BY from_years, rank

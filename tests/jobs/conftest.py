@@ -40,6 +40,8 @@ DEFAULTS = {
     "business_date": NINE.date(),
     "age_years": 40.0,
     "age_band": "30-44",
+    "from_years": 30,
+    "to_years": 44,
     "status": "scored",
     "level": "category",
     "item": "Beer",

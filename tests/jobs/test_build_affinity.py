@@ -1,11 +1,6 @@
-import datetime as dt
-
 import pytest
 
-from jobs.build_affinity import age_affinity, check_bands, screen_lines, screen_products
-from model.cli import InputError
-
-DATE = dt.date(2026, 11, 9)
+from jobs.build_affinity import screen_lines, screen_products
 
 
 @pytest.mark.parametrize(
@@ -41,25 +36,3 @@ def test_a_line_that_cannot_be_used_has_a_reason(rows, line, reason):
 )
 def test_a_product_that_cannot_be_used_has_a_reason(rows, product, reason):
     assert [row.reason for row in screen_products(rows("products", product)).collect()] == [reason]
-
-
-def test_other_bands_than_match_receipts_was_told_are_refused(rows):
-    ages = rows("restricted/receipt_ages", {"age_band": "30-44"})
-    check_bands(ages, ("under_18", "30-44"))
-    with pytest.raises(InputError, match=r"age_bands is under_18 18_plus, but match_receipts wrote 30-44"):
-        check_bands(ages, ("under_18", "18_plus"))
-
-
-def test_a_date_that_was_counted_by_other_bands_is_in_no_window(spark, rows):
-    today = {"business_date": DATE, "n_receipts": 20}
-    yesterday = {"business_date": DATE - dt.timedelta(days=1), "n_receipts": 30}
-    counts = rows(
-        "restricted/daily_counts",
-        {**today, "level": "all", "item": ""},
-        today,
-        {**yesterday, "level": "all", "item": ""},
-        {**yesterday, "age_band": "30-39"},
-        yesterday,
-    )
-    cells = age_affinity(spark, counts, DATE, ("30-44",), 10).collect()
-    assert {(cell.window_days, cell.n_days, cell.n_receipts) for cell in cells} == {(1, 1, 20), (7, 1, 20), (28, 1, 20)}

@@ -7,6 +7,7 @@ import pytest
 from deltalake import write_deltalake
 
 from jobs.compare_truth import Settings, main
+from jobs.tables.bands import DEFAULT_BANDS, age_bands
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from model.cli import InputError
 
@@ -59,6 +60,7 @@ def chain(tmp_path: Path) -> Path:
         "restricted/receipt_ages",
         [{"receipt_id": r, "photo_ids": photos} for r, photos in matched.items()],
     )
+    write_warehouse(tmp_path, "analytics/age_bands", [band._asdict() for band in age_bands(DEFAULT_BANDS)])
     write_warehouse(
         tmp_path,
         "analytics/age_category_affinity",

@@ -1,7 +1,7 @@
 import datetime as dt
 
 import pytest
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import functions as F
 
 from jobs.match_receipts import age_band, combine_photos, match_photos, screen_receipts
 from jobs.tables.bands import age_bands

@@ -1,5 +1,6 @@
 """The whole night on a small chain: what lands where, again, when killed, and when told wrong."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from jobs import nightly, sample_chain
-from jobs.query import connect
+from jobs import build_affinity, match_receipts, nightly, sample_chain, score_photos
+from jobs.tables.duck import connect
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from model.cli import InputError
 
@@ -141,7 +142,7 @@ def date_flags(landing: Path, warehouse: Path) -> list[object]:
     return ["--business-date", DATE, "--landing", landing, "--warehouse", warehouse]
 
 
-def test_a_job_killed_while_it_writes_leaves_the_old_date_and_a_second_run_mends_it(night, chain, tmp_path):
+def test_a_job_killed_while_it_writes_leaves_the_old_date_and_a_second_run_repairs_it(night, chain, tmp_path):
     warehouse = tmp_path / "warehouse"
     shutil.copytree(night, warehouse)
     table, staging = warehouse / "restricted" / "receipt_ages", warehouse / "restricted" / "_staging"
@@ -163,6 +164,38 @@ def test_a_job_killed_while_it_writes_leaves_the_old_date_and_a_second_run_mends
     _, errors = again.communicate()
     assert again.returncode == 0, errors
     assert contents(warehouse) == contents(night)
+
+
+KILLED_BEFORE_THE_REPORT = """
+import os, runpy, signal, sys
+from jobs.tables.warehouse import Warehouse
+
+replace = Warehouse.replace
+
+def kill_at_the_report(self, table, rows, business_date, **part):
+    if table == "analytics/run_quality" and len(rows):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(self, table, rows, business_date, **part)
+
+Warehouse.replace = kill_at_the_report
+runpy.run_module("jobs.match_receipts", run_name="__main__")
+"""
+
+
+def test_a_job_killed_between_its_table_and_its_report_stops_the_next_one(night, chain, tmp_path):
+    warehouse = tmp_path / "warehouse"
+    shutil.copytree(night, warehouse)
+    arguments = [*date_flags(chain / "landing", warehouse), "--grace-seconds", 0]
+    command = [sys.executable, "-c", KILLED_BEFORE_THE_REPORT, *map(str, arguments)]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert contents(warehouse)["restricted/receipt_ages"] != contents(night)["restricted/receipt_ages"]
+    before = contents(warehouse)
+    with pytest.raises(InputError, match="match_receipts has not finished 2026-11-09"):
+        build_affinity.main(
+            build_affinity.Settings(business_date=DATE, landing=str(chain / "landing"), warehouse=str(warehouse))
+        )
+    assert contents(warehouse) == before
 
 
 @pytest.fixture
@@ -194,6 +227,12 @@ def test_wrong_input_stops_the_night_before_anything_is_written(landing, model_f
     with pytest.raises(InputError, match=message):
         nightly.main(nightly.Settings(business_date=DATE, landing=str(landing), warehouse=str(warehouse), model=model))
     assert not warehouse.exists()
+
+
+def test_the_night_takes_each_flag_of_its_steps_once():
+    steps = (score_photos, match_receipts, build_affinity)
+    defaults = {field.name: field.default for step in steps for field in dataclasses.fields(step.Settings)}
+    assert {field.name: field.default for field in dataclasses.fields(nightly.Settings)} == defaults
 
 
 @pytest.mark.parametrize(

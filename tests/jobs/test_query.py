@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from jobs.query import Settings, answer_each, connect, failed_checks, main, parse_parameters, statements
-from jobs.tables.duck import Answer, execute
+from jobs.query import Settings, answer_each, failed_checks, main, parse_parameters, statements
+from jobs.tables.duck import Answer, connect, execute
 from jobs.tables.schemas import WAREHOUSE
 from model.cli import InputError
 
@@ -86,7 +86,7 @@ def test_restricted_tables_show_only_when_asked_for(analyst, auditor):
     statement = "SELECT photo_id FROM restricted.photo_ages ORDER BY 1"
     with pytest.raises(InputError, match=r"restricted\.\* only with --restricted") as refused:
         execute(analyst, statement, {})
-    assert "tables: analytics.age_category_affinity, " in str(refused.value)
+    assert "tables: analytics.age_affinity, analytics.age_bands, " in str(refused.value)
     assert execute(auditor, statement, {}).rows == [("p1",), ("p2",)]
 
 
@@ -202,10 +202,11 @@ def test_a_date_is_required_where_no_job_has_reported(tmp_path):
         answer_each(connect(str(tmp_path)), {"a": "SELECT $business_date"}, {})
 
 
-@pytest.mark.parametrize("missing", ["", "nowhere"])
-def test_a_warehouse_that_is_not_there_is_refused(tmp_path, missing):
-    with pytest.raises(InputError, match="--warehouse"):
-        connect(missing and str(tmp_path / missing))
+def test_a_warehouse_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="nowhere holds no Delta table"):
+        connect(str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="--warehouse is required: the environment has no BREAD_SALT_WAREHOUSE"):
+        main(Settings(statement="SELECT 1", warehouse=""))
 
 
 def test_failed_checks_have_their_rows(auditor):
@@ -220,7 +221,7 @@ def test_rows_where_none_are_expected_are_counted_but_not_shown_and_exit_with_1(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "checks/ages_fit_their_bands: 0 rows" in printed.err
-    assert "checks/date_is_complete: 3 rows" in printed.err
+    assert "checks/date_is_complete: 4 rows" in printed.err
     run_main(warehouse, "SELECT 1 WHERE false", expect_empty=True)
 
 

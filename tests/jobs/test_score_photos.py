@@ -4,10 +4,11 @@ import shutil
 
 import pytest
 from deltalake import DeltaTable
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import functions as F
 
 from jobs import score_photos
 from jobs.score_photos import age_scorer, path_is_safe, photo_reader, score_events, screen_events
+from jobs.tables.landing import open_place
 from model.predict import MAX_PHOTO_BYTES, UnreadablePhotoError, shared, version
 
 DATE = dt.date(2026, 11, 9)
@@ -75,7 +76,7 @@ def test_what_cannot_be_read_has_a_reason_and_what_is_outside_is_not_opened(tmp_
     (root / "folder.jpg").mkdir()
     with (root / "huge.jpg").open("wb") as file:
         file.truncate(MAX_PHOTO_BYTES + 1)
-    read = photo_reader(str(root))
+    read = photo_reader(open_place(str(root)))
     assert read("good.jpg") == b"content"
     assert reason_of(read, "link.jpg") == "path_outside_landing"
     assert reason_of(read, "absent.jpg") == "file_missing"
@@ -89,7 +90,7 @@ def test_a_store_that_cannot_be_reached_is_an_error_and_not_a_missing_photo(tmp_
     def unreachable(*_):
         raise OSError(5, "Input/output error")
 
-    read = photo_reader(str(tmp_path))
+    read = photo_reader(open_place(str(tmp_path)))
     (tmp_path / "a.jpg").write_bytes(b"content")
     assert read("a.jpg") == b"content"
     monkeypatch.setattr("jobs.score_photos.os.path.realpath", unreachable)
@@ -120,7 +121,7 @@ def test_only_photos_that_this_model_has_not_scored_are_scored(rows, chain, mode
         {"photo_id": "other", "age_years": 66.0, "model_version": "v1"},
         {"photo_id": "gone", "age_years": 55.0, "model_version": "v2"},
     )
-    scorer = age_scorer(str(chain / "landing"), model_folder, version(model_folder))
+    scorer = age_scorer(open_place(str(chain / "landing")), model_folder, version(model_folder))
     scored = {row.photo_id: row for row in score_events(events, known, scorer, "v2", 1).collect()}
     assert {name for name, row in scored.items() if row.is_new} == {"retry", "other", "new"}
     assert scored["old"].age_years == 77.0

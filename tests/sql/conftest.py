@@ -10,7 +10,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.compare_truth import BUSINESS_DATE, TRUTH
-from jobs.tables.duck import execute
+from jobs.tables.bands import DEFAULT_BANDS, age_bands
+from jobs.tables.duck import create_views, execute, register_tables
 from jobs.tables.schemas import LANDING, UNDATED, WAREHOUSE
 
 DATE = dt.date(2026, 11, 9)
@@ -73,6 +74,8 @@ def _row(schema: pa.Schema, stated: dict) -> dict:
 def arrow_tables() -> Callable[[dict], dict[str, pa.Table]]:
     """Turn `{table: rows}` into Arrow tables by the contract's schemas, with defaults for columns left out.
 
+    Unless a case states `analytics/age_bands`, the default bands hold on each date of the case.
+
     A table outside the contract is `{columns: {name: Arrow type}, rows: [...]}`, or has the columns of one of
     the contract: `{like: landing/receipt_lines, rows: [...]}`. Tables of the contract that are not mentioned
     are empty.
@@ -89,6 +92,9 @@ def arrow_tables() -> Callable[[dict], dict[str, pa.Table]]:
             elif name not in SCHEMAS:
                 raise ValueError(f"table {name!r} is not in the contract, so its columns have to be stated")
             rows[name] = table["rows"] if isinstance(table, dict) else table
+        dates = {DATE} | {row["business_date"] for given in rows.values() for row in given if "business_date" in row}
+        bands = [band._asdict() | {"business_date": date} for date in dates for band in age_bands(DEFAULT_BANDS)]
+        rows.setdefault("analytics/age_bands", bands)
         return {
             name: pa.Table.from_pylist([_row(schema, row) for row in rows.get(name, [])], schema=schema)
             for name, schema in schemas.items()
@@ -103,11 +109,8 @@ def run_in_duckdb() -> Callable[[str, dict[str, pa.Table], dict], list[dict]]:
 
     def run(statement: str, tables: dict[str, pa.Table], parameters: dict) -> list[dict]:
         with duckdb.connect() as connection:
-            for name, table in tables.items():
-                zone, _, bare = name.rpartition("/")
-                connection.register(f"__{zone}_{bare}", table)
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone or 'main'}")
-                connection.execute(f"CREATE VIEW {zone or 'main'}.{bare} AS FROM __{zone}_{bare}")
+            register_tables(connection, tables)
+            create_views(connection)
             answer = execute(connection, statement, parameters)
         return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
 

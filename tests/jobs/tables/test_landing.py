@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.tables.landing import landing_files, open_filesystem
+from jobs.tables.landing import landing_files, open_place
 from jobs.tables.schemas import LANDING
 from model.cli import InputError
 
@@ -28,7 +28,7 @@ def test_files_are_listed_for_spark_without_those_still_being_written(land):
     land(EMPTY, ".part-9.parquet")
     land(EMPTY, "notes.txt")
     root = land(EMPTY)
-    assert landing_files(root, "receipt_lines", DATE) == [
+    assert landing_files(open_place(root), "receipt_lines", DATE) == [
         f"file://{root}/receipt_lines/business_date={DATE}/part-0.parquet"
     ]
 
@@ -36,7 +36,14 @@ def test_files_are_listed_for_spark_without_those_still_being_written(land):
 def test_arrow_writers_may_hold_strings_as_they_like_and_add_columns(land):
     large = EMPTY.set_column(0, "receipt_id", pa.array([], pa.large_string()))
     coded = large.set_column(2, "product_id", pa.array([], pa.dictionary(pa.int32(), pa.string())))
-    assert len(landing_files(land(coded.append_column("extra", pa.array([], pa.int8()))), "receipt_lines", DATE)) == 1
+    assert (
+        len(
+            landing_files(
+                open_place(land(coded.append_column("extra", pa.array([], pa.int8())))), "receipt_lines", DATE
+            )
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,7 +57,7 @@ def test_arrow_writers_may_hold_strings_as_they_like_and_add_columns(land):
 def test_one_file_that_breaks_the_contract_is_named(land, table, message):
     land(EMPTY)
     with pytest.raises(InputError, match=message) as caught:
-        landing_files(land(table, "part-1.parquet"), "receipt_lines", DATE)
+        landing_files(open_place(land(table, "part-1.parquet")), "receipt_lines", DATE)
     assert "part-1.parquet" in str(caught.value)
 
 
@@ -60,21 +67,21 @@ def test_a_timestamp_without_a_zone_is_refused(tmp_path):
     folder.mkdir(parents=True)
     pq.write_table(events, folder / "a.parquet")
     with pytest.raises(InputError, match=r"captured_at is timestamp\[us\] in .*; wanted timestamp\[us, tz=UTC\]"):
-        landing_files(str(tmp_path), "photo_events", DATE)
+        landing_files(open_place(str(tmp_path)), "photo_events", DATE)
 
 
 def test_an_absent_date_and_a_file_that_is_no_parquet_are_named(land, tmp_path):
     with pytest.raises(InputError, match="receipt_lines of 2026-11-09 is absent"):
-        landing_files(str(tmp_path), "receipt_lines", DATE)
+        landing_files(open_place(str(tmp_path)), "receipt_lines", DATE)
     root = land(EMPTY)
     (tmp_path / "receipt_lines" / f"business_date={DATE}" / "bad.parquet").write_text("<html>")
-    with pytest.raises(InputError, match=r"bad.parquet is no Parquet file"):
-        landing_files(root, "receipt_lines", DATE)
+    with pytest.raises(InputError, match=r"bad.parquet is not a Parquet file"):
+        landing_files(open_place(root), "receipt_lines", DATE)
 
 
 def test_uris_that_nobody_reads_are_refused_and_relative_paths_resolved(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="'ftp://a/b' can't be opened"):
-        open_filesystem("ftp://a/b")
+        open_place("ftp://a/b")
     monkeypatch.chdir(tmp_path)
-    assert open_filesystem("landing")[1:] == (f"{tmp_path}/landing", "file://")
-    assert open_filesystem(f"file://{tmp_path}")[1:] == (str(tmp_path), "file://")
+    assert open_place("landing")[2:] == (f"{tmp_path}/landing", "file://")
+    assert open_place(f"file://{tmp_path}")[2:] == (str(tmp_path), "file://")

@@ -1,13 +1,13 @@
 import pytest
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import functions as F
 
-from jobs.tables import quarantine as quality
+from jobs.tables import quarantine
 
 
 @pytest.fixture
 def no_till(spark):
     assert spark  # columns can only be named while a session runs
-    return [quality.missing_value("receipt_id", "till_id")]
+    return [quarantine.missing_value("receipt_id", "till_id")]
 
 
 def outcome(screened):
@@ -15,45 +15,47 @@ def outcome(screened):
 
 
 def test_a_receipt_delivered_twice_is_used_once(rows, no_till):
-    screened = quality.screen(rows("receipts", {}, {}, {"receipt_id": "r2"}), "receipts", no_till)
+    screened = quarantine.screen(rows("receipts", {}, {}, {"receipt_id": "r2"}), "receipts", no_till)
     assert outcome(screened) == [("r1", 2, None), ("r2", 1, None)]
-    assert quality.count(screened) == {"rows_in": 3, "rows_used": 2, "rows_quarantined": 0, "rows_duplicate": 1}
+    assert quarantine.count(screened) == {"rows_in": 3, "rows_used": 2, "rows_quarantined": 0, "rows_duplicate": 1}
 
 
-def test_rows_that_share_a_key_and_differ_are_all_set_aside(rows, no_till):
-    screened = quality.screen(rows("receipts", {}, {"till_id": "t2"}), "receipts", no_till)
+def test_all_rows_that_share_a_key_and_differ_are_rejected(rows, no_till):
+    screened = quarantine.screen(rows("receipts", {}, {"till_id": "t2"}), "receipts", no_till)
     assert outcome(screened) == [("r1", 1, "conflicting_key"), ("r1", 1, "conflicting_key")]
-    assert quality.used(screened, "receipts").count() == 0
+    assert quarantine.used(screened, "receipts").count() == 0
 
 
 def test_a_bad_row_delivered_twice_is_one_quarantine_row_and_one_duplicate(rows, no_till):
-    screened = quality.screen(rows("receipts", {"till_id": None}, {"till_id": None}), "receipts", no_till)
-    assert quality.count(screened) == {"rows_in": 2, "rows_used": 0, "rows_quarantined": 1, "rows_duplicate": 1}
-    assert [tuple(row) for row in quality.quarantine(screened, "receipts").collect()] == [
+    screened = quarantine.screen(rows("receipts", {"till_id": None}, {"till_id": None}), "receipts", no_till)
+    assert quarantine.count(screened) == {"rows_in": 2, "rows_used": 0, "rows_quarantined": 1, "rows_duplicate": 1}
+    assert [tuple(row) for row in quarantine.rejected(screened, "receipts").collect()] == [
         ("r1", "missing_value", "till_id")
     ]
 
 
 def test_the_first_rule_that_applies_gives_the_reason(rows, no_till):
-    late = quality.Defect("late", F.col("store_id") == "s1", F.lit("it is"))
-    screened = quality.screen(rows("receipts", {"till_id": None}), "receipts", [late, *no_till])
+    late = quarantine.Defect("late", F.col("store_id") == "s1", F.lit("it is"))
+    screened = quarantine.screen(rows("receipts", {"till_id": None}), "receipts", [late, *no_till])
     assert [row.reason for row in screened.collect()] == ["late"]
 
 
-def test_a_row_without_its_key_is_named_by_a_question_mark(rows):
+def test_a_row_without_key_has_a_question_mark_as_key(rows):
     lines = rows("receipt_lines", {"receipt_id": None}, {"receipt_id": None, "amount": 9.0})
-    screened = quality.screen(lines, "receipt_lines", [quality.missing_value("receipt_id")])
-    assert {row.key for row in quality.quarantine(screened, "receipt_lines").collect()} == {"?/1"}
+    screened = quarantine.screen(lines, "receipt_lines", [quarantine.missing_value("receipt_id")])
+    assert {row.key for row in quarantine.rejected(screened, "receipt_lines").collect()} == {"?/1"}
 
 
 def test_no_rows_count_as_zero(rows, no_till):
-    screened = quality.screen(rows("receipts"), "receipts", no_till)
-    assert quality.count(screened) == dict.fromkeys(("rows_in", "rows_used", "rows_quarantined", "rows_duplicate"), 0)
+    screened = quarantine.screen(rows("receipts"), "receipts", no_till)
+    assert quarantine.count(screened) == dict.fromkeys(
+        ("rows_in", "rows_used", "rows_quarantined", "rows_duplicate"), 0
+    )
 
 
 @pytest.mark.parametrize("n_bad", [0, 3])
 def test_rows_in_are_rows_used_quarantined_or_duplicate(rows, no_till, n_bad):
     good = [{"receipt_id": f"g{i}"} for i in range(4)] * 2
     bad = [{"receipt_id": f"b{i}", "till_id": None} for i in range(n_bad)]
-    counts = quality.count(quality.screen(rows("receipts", *good, *bad), "receipts", no_till))
+    counts = quarantine.count(quarantine.screen(rows("receipts", *good, *bad), "receipts", no_till))
     assert counts == {"rows_in": 8 + n_bad, "rows_used": 4, "rows_quarantined": n_bad, "rows_duplicate": 4}

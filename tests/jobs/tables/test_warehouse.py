@@ -1,78 +1,93 @@
 import datetime as dt
+import multiprocessing
 import threading
 import time
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import functions as F
 
-from jobs.tables import warehouse as tables
+from jobs.tables import warehouse as module
+from jobs.tables.schemas import WAREHOUSE, is_restricted
+from jobs.tables.warehouse import STAGING_MAX_AGE_SECONDS, Warehouse
 from model.cli import InputError
 
 NAME = "restricted/daily_counts"
 DATE, NEXT = dt.date(2026, 11, 9), dt.date(2026, 11, 10)
 
 
-def items(spark, warehouse, first, last=None):
-    frame = tables.read_warehouse(spark, str(warehouse), NAME, first, last)
-    return sorted((row.business_date.day, row.item) for row in frame.collect())
+@pytest.fixture
+def warehouse(tmp_path):
+    opened = Warehouse(str(tmp_path))
+    opened.create_tables()
+    return opened
 
 
-def test_a_date_is_replaced_and_the_others_stay(spark, rows, tmp_path):
-    assert items(spark, tmp_path, DATE) == []
-    tables.replace(rows(NAME, {"item": "a"}, {"item": "b"}), str(tmp_path), NAME, DATE)
-    tables.replace(rows(NAME, {"item": "c"}), str(tmp_path), NAME, NEXT)
-    tables.replace(rows(NAME, {"item": "d"}), str(tmp_path), NAME, DATE)
-    assert items(spark, tmp_path, DATE, NEXT) == [(9, "d"), (10, "c")]
-    assert items(spark, tmp_path, NEXT) == [(10, "c")]
+@pytest.fixture
+def items(spark, warehouse):
+    def read(first=DATE, last=None):
+        frame = warehouse.read(spark, NAME, first, last or first)
+        return sorted((row.business_date.day, row.item) for row in frame.collect())
+
+    return read
+
+
+def test_a_date_is_replaced_and_the_others_stay(rows, warehouse, items, tmp_path):
+    assert items() == []
+    warehouse.replace(NAME, rows(NAME, {"item": "a"}, {"item": "b"}), DATE)
+    warehouse.replace(NAME, rows(NAME, {"item": "c"}), NEXT)
+    warehouse.replace(NAME, rows(NAME, {"item": "d"}), DATE)
+    assert items(DATE, NEXT) == [(9, "d"), (10, "c")]
+    assert items(NEXT) == [(10, "c")]
     assert list((tmp_path / "restricted" / "_staging").iterdir()) == []
 
 
-def test_no_rows_clear_the_date(spark, rows, tmp_path):
-    tables.replace(rows(NAME, {}), str(tmp_path), NAME, DATE)
-    tables.replace(rows(NAME), str(tmp_path), NAME, DATE)
-    assert items(spark, tmp_path, DATE) == []
-    assert DeltaTable(tmp_path / NAME).version() == 1
+def test_no_rows_clear_the_date(rows, warehouse, items):
+    warehouse.replace(NAME, rows(NAME, {}), DATE)
+    warehouse.replace(NAME, rows(NAME), DATE)
+    assert items() == []
 
 
-def test_one_part_of_a_date_is_replaced_and_the_others_stay(spark, rows, tmp_path):
+def test_one_part_of_a_date_is_replaced_and_the_others_stay(spark, rows, warehouse):
     def quarantine(table: str, *keys: str) -> None:
         frame = rows("restricted/quarantine", *({"key": key} for key in keys))
-        tables.replace(frame, str(tmp_path), "restricted/quarantine", DATE, source_table=table)
+        warehouse.replace("restricted/quarantine", frame, DATE, source_table=table)
 
     quarantine("receipts", "r1", "r2")
     quarantine("products", "p1")
     quarantine("receipts", "r3")
-    found = tables.read_warehouse(spark, str(tmp_path), "restricted/quarantine", DATE).collect()
-    assert {(row.source_table, row.key) for row in found} == {("receipts", "r3"), ("products", "p1")}
+    left = warehouse.read(spark, "restricted/quarantine", DATE, DATE).collect()
+    assert {(row.source_table, row.key) for row in left} == {("receipts", "r3"), ("products", "p1")}
 
 
-def test_types_that_delta_would_cast_in_silence_are_refused(rows, tmp_path):
+def test_types_that_delta_would_cast_silently_are_refused(rows, warehouse, items):
     text = rows(NAME, {}).withColumn("n_receipts", F.lit("10"))
     with pytest.raises(ValueError, match=r"n_receipts', 'string'.*wanted.*n_receipts', 'bigint'"):
-        tables.replace(text, str(tmp_path), NAME, DATE)
+        warehouse.replace(NAME, text, DATE)
     with pytest.raises(ValueError, match="is replaced by"):
-        tables.replace(rows(NAME, {}), str(tmp_path), NAME, DATE, source_table="receipts")
-    assert not (tmp_path / NAME).exists()
+        warehouse.replace(NAME, rows(NAME, {}), DATE, source_table="receipts")
+    assert items() == []
 
 
-def test_of_two_writers_of_one_date_one_is_refused_and_the_other_is_whole(spark, rows, tmp_path, monkeypatch):
+def test_of_two_writers_of_one_date_one_is_refused_and_the_other_is_complete(rows, warehouse, items, monkeypatch):
     both_read = threading.Barrier(2)
-    write = tables.write_deltalake
+    write = module.write_deltalake
 
     def write_together(uri, *args, **kwargs):
-        table = DeltaTable(uri)  # the version that both writers set out from
+        table = DeltaTable(uri)  # both writers start from this version
         both_read.wait(timeout=60)
-        return write(table, *args, **{**kwargs, "partition_by": None})
+        return write(table, *args, **kwargs)
 
-    tables.replace(rows(NAME, {"item": "before"}), str(tmp_path), NAME, DATE)
-    monkeypatch.setattr(tables, "write_deltalake", write_together)
+    warehouse.replace(NAME, rows(NAME, {"item": "before"}), DATE)
+    monkeypatch.setattr(module, "write_deltalake", write_together)
     frames = {writer: rows(NAME, *({"item": f"{writer}{i}"} for i in range(1000))) for writer in "xy"}
     refused = {}
 
     def replace(writer: str) -> None:
         try:
-            tables.replace(frames[writer], str(tmp_path), NAME, DATE)
+            warehouse.replace(NAME, frames[writer], DATE)
         except RuntimeError as error:
             refused[writer] = str(error)
 
@@ -81,38 +96,91 @@ def test_of_two_writers_of_one_date_one_is_refused_and_the_other_is_whole(spark,
         thread.start()
     for thread in threads:
         thread.join()
-    left = items(spark, tmp_path, DATE)
+    left = items()
     winners = {item[0] for _, item in left}
     assert len(left) == 1000
     assert len(winners) == len(refused) == 1
     assert winners | set(refused) == {"x", "y"}
-    assert "another writer replaced it meanwhile" in "".join(refused.values())
+    assert "another writer replaced it at the same time" in "".join(refused.values())
 
 
-def test_what_a_killed_job_left_is_removed_a_day_later(rows, tmp_path):
+def load_first(root: str, barrier, n_rounds: int, outcomes) -> None:
+    """In a process of its own: create the tables and replace one date, each round in a new warehouse."""
+    rows = pa.table({"key": [f"k{i}" for i in range(100)], "reason": ["bad"] * 100, "detail": ["x"] * 100})
+    for number in range(n_rounds):
+        warehouse = Warehouse(f"{root}/{number}")
+        barrier.wait(timeout=60)
+        warehouse.create_tables()
+        try:
+            warehouse.replace("restricted/quarantine", rows, DATE, source_table="receipts")
+        except RuntimeError:
+            outcomes.put("refused")
+        else:
+            outcomes.put("written")
+
+
+def test_two_processes_that_load_a_table_first_do_not_double_its_rows(tmp_path):
+    n_rounds = 12
+    context = multiprocessing.get_context("spawn")
+    barrier, outcomes = context.Barrier(2), context.Queue()
+    arguments = (str(tmp_path), barrier, n_rounds, outcomes)
+    writers = [context.Process(target=load_first, args=arguments) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    results = [outcomes.get(timeout=120) for _ in range(2 * n_rounds)]
+    for writer in writers:
+        writer.join()
+    assert results.count("written") >= n_rounds
+    n_rows = [DeltaTable(tmp_path / str(number) / "restricted/quarantine").count() for number in range(n_rounds)]
+    assert n_rows == [100] * n_rounds
+
+
+def test_restricted_tables_keep_no_values_in_their_log_and_footers(rows, warehouse, tmp_path):
+    for name in (NAME, "analytics/age_bands"):
+        warehouse.replace(name, rows(name, {}), DATE)
+        (file,) = (tmp_path / name).rglob("*.parquet")
+        log = max((tmp_path / name / "_delta_log").glob("*.json")).read_text()
+        has_statistics = pa.parquet.read_metadata(file).row_group(0).column(0).statistics is not None
+        assert ('"minValues\\":{}' in log, has_statistics) == ((True, False) if is_restricted(name) else (False, True))
+
+
+def test_all_tables_are_created_once_and_empty(warehouse, tmp_path):
+    warehouse.create_tables()
+    tables = [DeltaTable(tmp_path / name) for name in WAREHOUSE]
+    assert {(table.version(), table.count()) for table in tables} == {(0, 0)}
+
+
+def staged(root: Path, name: str) -> Path:
+    folder = root / "restricted" / "_staging" / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_staging_of_an_interrupted_job_is_removed_a_day_later_and_foreign_entries_stay(rows, warehouse, tmp_path):
     now = int(time.time())
-    began = (now - 2 * tables.STAGING_MAX_AGE_SECONDS, now)
-    old, new = (tmp_path / "restricted" / "_staging" / f"restricted.photo_ages-{when}-0a1b" for when in began)
-    for folder in (old, new):
-        folder.mkdir(parents=True)
-    tables.replace(rows(NAME, {}), str(tmp_path), NAME, DATE)
-    assert list((tmp_path / "restricted" / "_staging").iterdir()) == [new]
+    old = staged(tmp_path, f"restricted.photo_ages-{now - 2 * STAGING_MAX_AGE_SECONDS}-0a1b")
+    new = staged(tmp_path, f"restricted.photo_ages-{now}-0a1b")
+    foreign = staged(tmp_path, "old-backup")
+    (foreign.parent / ".DS_Store").write_text("")
+    warehouse.replace(NAME, rows(NAME, {}), DATE)
+    assert not old.exists()
+    assert {path.name for path in foreign.parent.iterdir()} == {new.name, foreign.name, ".DS_Store"}
 
 
-def test_a_warehouse_that_cannot_be_written_to_is_refused_and_a_good_one_left_as_it_was(tmp_path):
+def test_an_unwritable_warehouse_is_refused_and_a_writable_one_stays_as_it_was(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="file/warehouse can't be written to"):
-        tables.check_warehouse(str(tmp_path / "file" / "warehouse"))
-    tables.check_warehouse(str(tmp_path / "new"))
+        Warehouse(str(tmp_path / "file" / "warehouse")).check_writable()
+    Warehouse(str(tmp_path / "new")).check_writable()
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_job_wants_the_one_before_it_to_have_run(rows, tmp_path):
-    with pytest.raises(InputError, match="score_photos has not run for 2026-11-09"):
-        tables.require_run(str(tmp_path), "score_photos", DATE)
-    quality = rows("analytics/run_quality", {"measure": "rows_in"})
-    tables.replace(quality, str(tmp_path), "analytics/run_quality", DATE, job="score_photos")
-    tables.require_run(str(tmp_path), "score_photos", DATE)
+def test_a_report_is_required_for_the_same_job_and_date(warehouse):
+    with pytest.raises(InputError, match="score_photos has not finished 2026-11-09"):
+        warehouse.require_report("score_photos", DATE)
+    line = pa.table({"source_table": [""], "measure": ["rows_in"], "value": [1.0], "text": pa.nulls(1, pa.string())})
+    warehouse.replace("analytics/run_quality", line, DATE, job="score_photos")
+    warehouse.require_report("score_photos", DATE)
     for job, date in (("match_receipts", DATE), ("score_photos", NEXT)):
-        with pytest.raises(InputError, match=f"{job} has not run for {date}"):
-            tables.require_run(str(tmp_path), job, date)
+        with pytest.raises(InputError, match=f"{job} has not finished {date}"):
+            warehouse.require_report(job, date)

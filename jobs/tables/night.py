@@ -1,0 +1,148 @@
+"""One job's work on one business date: what it reads, what it replaces, and its report, which is written last."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from jobs.tables import quarantine
+from jobs.tables.landing import landing_files, open_place
+from jobs.tables.schemas import LANDING
+from jobs.tables.spark import check_java, spark_session
+from jobs.tables.warehouse import Warehouse
+
+Measure = float | str | None
+
+_REPORT = pa.schema(
+    {"source_table": pa.string(), "measure": pa.string(), "value": pa.float64(), "text": pa.string()}.items()
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DateSettings:
+    """Flags that every nightly job takes."""
+
+    business_date: dt.date
+    """Local day of the stores, YYYY-MM-DD."""
+    landing: str
+    """Landing zone: a folder or URI (s3a://, gs://, hdfs://)."""
+    warehouse: str
+    """Warehouse: a folder or URI; its Delta tables are created when missing."""
+
+
+class Night:
+    """A job at work on one business date; use it in a `with` statement.
+
+    - Everything that can be checked without Spark is checked when the object is made.
+    - The job's lines of `analytics/run_quality` tell the next job that the date is complete. They are removed before
+      the first table of the date is replaced, and written when the `with` statement ends without an error.
+
+    Attributes:
+        date: the business date.
+        place: the landing zone, opened.
+    """
+
+    def __init__(
+        self, settings: DateSettings, job: str, *, landing_tables: Sequence[str], after: str | None = None
+    ) -> None:
+        """Check the job's input and the warehouse.
+
+        Args:
+            settings: date and places.
+            job: name of the job.
+            landing_tables: tables of the landing zone that the job reads.
+            after: job that must have finished the date before.
+
+        Raises:
+            InputError: there is no usable Java, a landing table is missing or breaks the contract, the warehouse
+                can't be written to, or the job before has not finished the date.
+        """
+        check_java()
+        self.date = settings.business_date
+        self.place = open_place(settings.landing)
+        self._job = job
+        self._files = {table: landing_files(self.place, table, self.date) for table in landing_tables}
+        self._warehouse = Warehouse(settings.warehouse)
+        self._warehouse.check_writable()
+        if after is not None:
+            self._warehouse.require_report(after, self.date)
+        self._measures: dict[str, dict[str, Measure]] = {}
+        self._writes = False
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """The Spark session, started at first use."""
+        return spark_session(self._job)
+
+    def landing(self, table: str) -> DataFrame:
+        """Read a landing table of the date, columns in the order of the contract."""
+        return self.spark.read.schema(from_arrow_schema(LANDING[table])).parquet(*self._files[table])
+
+    def read(self, table: str, days: int = 1) -> DataFrame:
+        """Read a warehouse table: the `days` dates that end with the business date."""
+        return self._warehouse.read(self.spark, table, self.date - dt.timedelta(days=days - 1), self.date)
+
+    def replace(self, table: str, rows: DataFrame | pa.Table, **part: str) -> None:
+        """Replace the date, or a part of it, in a warehouse table; see `Warehouse.replace`."""
+        if not self._writes:
+            self._warehouse.create_tables()
+            self._report([])
+            self._writes = True
+        self._warehouse.replace(table, rows, self.date, **part)
+
+    def set_aside(self, table: str, screened: DataFrame, unreadable: DataFrame | None = None) -> dict[str, float]:
+        """Write the rejected rows of a landing table to quarantine, and count all its rows for the report.
+
+        Args:
+            table: name of the landing table.
+            screened: from `quarantine.screen`; persist it, it is read several times.
+            unreadable: `key, reason, detail` of rows that screening let pass and a later step rejected.
+
+        Returns:
+            the counts, as `quarantine.count`.
+        """
+        counts = quarantine.count(screened)
+        rejected = quarantine.rejected(screened, table)
+        if unreadable is not None:
+            rejected = rejected.unionByName(unreadable)
+            n_unreadable = unreadable.count()
+            counts["rows_used"] -= n_unreadable
+            counts["rows_quarantined"] += n_unreadable
+        self.replace("restricted/quarantine", rejected, source_table=table)
+        self._measures[table] = {**counts}
+        return counts
+
+    def measure(self, **measures: Measure) -> None:
+        """Note numbers and texts about the job as a whole for its report."""
+        self._measures.setdefault("", {}).update(measures)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error_type is not None:
+            return
+        lines = [
+            {"source_table": table, "measure": name, "text" if isinstance(value, str) else "value": value}
+            for table, measures in self._measures.items()
+            for name, value in measures.items()
+        ]
+        self._report(lines)
+        self.spark.catalog.clearCache()
+        figures = "; ".join(
+            f"{table or 'all'}: {', '.join(f'{name} {value}' for name, value in measures.items())}"
+            for table, measures in self._measures.items()
+        )
+        print(f"{self._job}: {self.date}, {figures}", flush=True)
+
+    def _report(self, lines: Sequence[dict[str, Measure]]) -> None:
+        rows = pa.Table.from_pylist(lines, schema=_REPORT)
+        self._warehouse.replace("analytics/run_quality", rows, self.date, job=self._job)

@@ -1,0 +1,11 @@
+-- What does each age band buy, at every level: products, categories and departments together?
+-- Grain: one row per business date, window, band, level and item; item is the product_id at level product.
+-- Units: as in analytics.age_product_affinity and analytics.age_category_affinity.
+SELECT
+    'product' AS level,
+    product_id AS item,
+    COLUMNS(* EXCLUDE (product_id, product_name, category, department))
+FROM analytics.age_product_affinity
+UNION ALL BY NAME
+SELECT *
+FROM analytics.age_category_affinity

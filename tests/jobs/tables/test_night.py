@@ -1,0 +1,109 @@
+import datetime as dt
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from jobs.tables import quarantine
+from jobs.tables.night import DateSettings, Night
+from jobs.tables.schemas import LANDING
+from model.cli import InputError
+
+DATE = dt.date(2026, 11, 9)
+COUNTS = "restricted/daily_counts"
+
+
+@pytest.fixture
+def open_night(spark, tmp_path):
+    """Open a night over a landing zone with three receipts, one of them without a till."""
+    folder = tmp_path / "landing" / "receipts" / f"business_date={DATE}"
+    folder.mkdir(parents=True)
+    receipts = [{"receipt_id": name, "till_id": till} for name, till in (("r1", "t1"), ("r2", "t1"), ("r3", None))]
+    pq.write_table(pa.Table.from_pylist(receipts, schema=LANDING["receipts"]), folder / "part-0.parquet")
+    assert spark  # the session that the night uses
+
+    def make(job="job", date=DATE, tables=("receipts",), after=None):
+        settings = DateSettings(
+            business_date=date, landing=str(tmp_path / "landing"), warehouse=str(tmp_path / "warehouse")
+        )
+        return Night(settings, job, landing_tables=tables, after=after)
+
+    return make
+
+
+@pytest.fixture
+def report(tmp_path):
+    """What run_quality says of a job: {(source table, measure): value or text}."""
+
+    def read(job="job"):
+        table = DeltaTable(tmp_path / "warehouse" / "analytics" / "run_quality")
+        lines = [line for line in table.to_pyarrow_table().to_pylist() if line["job"] == job]
+        return {
+            (line["source_table"], line["measure"]): line["value"] if line["text"] is None else line["text"]
+            for line in lines
+        }
+
+    return read
+
+
+def screen(night):
+    return quarantine.screen(night.landing("receipts"), "receipts", [quarantine.missing_value("till_id")]).persist()
+
+
+def test_rejected_rows_are_counted_and_the_report_has_all_measures(open_night, report, tmp_path):
+    with open_night() as night:
+        screened = screen(night)
+        unreadable = screened.where("receipt_id = 'r2'").selectExpr(
+            "receipt_id AS key", "'late' AS reason", "'' AS detail"
+        )
+        counts = night.set_aside("receipts", screened, unreadable)
+        night.measure(share=0.5, version="v1", unknown=None)
+    assert counts == {"rows_in": 3, "rows_used": 1, "rows_quarantined": 2, "rows_duplicate": 0}
+    assert report() == {("receipts", name): value for name, value in counts.items()} | {
+        ("", "share"): 0.5,
+        ("", "version"): "v1",
+        ("", "unknown"): None,
+    }
+    rejected = DeltaTable(tmp_path / "warehouse" / "restricted" / "quarantine").to_pyarrow_table().to_pylist()
+    assert {(row["key"], row["reason"]) for row in rejected} == {("r2", "late"), ("r3", "missing_value")}
+
+
+def test_the_report_is_absent_from_the_first_write_until_the_job_ends(open_night, rows, report):
+    with open_night() as night:
+        night.measure(run="first")
+        night.replace(COUNTS, rows(COUNTS, {}))
+    with open_night() as night:
+        night.measure(run="second")
+        assert report() == {("", "run"): "first"}
+        night.replace(COUNTS, rows(COUNTS, {}))
+        assert report() == {}
+    assert report() == {("", "run"): "second"}
+
+
+def test_a_job_that_fails_leaves_no_report_and_the_next_job_refuses(open_night, rows, report):
+    def fail():
+        with open_night() as night:
+            night.measure(run="first")
+            night.replace(COUNTS, rows(COUNTS, {}))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert report() == {}
+    with pytest.raises(InputError, match="job has not finished 2026-11-09"):
+        open_night("next", after="job")
+
+
+def test_a_window_holds_the_dates_that_end_with_the_business_date(open_night, rows):
+    for day in range(6, 11):
+        with open_night(f"day {day}", dt.date(2026, 11, day), tables=()) as night:
+            night.replace(COUNTS, rows(COUNTS, {"item": str(day)}))
+    assert [row.item for row in open_night().read(COUNTS).collect()] == ["9"]
+    assert sorted(row.item for row in open_night().read(COUNTS, days=3).collect()) == ["7", "8", "9"]
+
+
+def test_input_is_checked_before_anything_is_written(open_night, tmp_path):
+    with pytest.raises(InputError, match="products of 2026-11-09 is absent"):
+        open_night(tables=("receipts", "products"))
+    assert not (tmp_path / "warehouse").exists()
