@@ -185,7 +185,7 @@ runpy.run_module("jobs.match_receipts", run_name="__main__")
 def test_a_job_killed_between_its_table_and_its_report_stops_the_next_one(night, chain, tmp_path):
     warehouse = tmp_path / "warehouse"
     shutil.copytree(night, warehouse)
-    arguments = [*date_flags(chain / "landing", warehouse), "--grace-seconds", 0]
+    arguments = [*date_flags(chain / "landing", warehouse), "--age-bands", "under_18", "18_plus"]
     command = [sys.executable, "-c", KILLED_BEFORE_THE_REPORT, *map(str, arguments)]
     killed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
