@@ -21,7 +21,6 @@ from model.photos.data import LabelledPhotos, read_labels
 from model.study import age_study, sections
 from model.study.age_study import LabelNoise
 from model.study.photo_study import Photos, read_photos
-from model.study.population import read_population
 from model.study.verdict import verdict
 
 
@@ -33,11 +32,9 @@ class Settings:
     """Labelled set: a folder with labels.csv and, if at hand, final_files/ and attributes.csv."""
     out: Path
     """The page to write, HTML."""
-    population: Path | None = None
-    """Ages of those whom the model will see: CSV with age (34, 30-34 or 85+), count or share, and perhaps sex."""
 
 
-def study(labelled: LabelledPhotos, photos: Photos | None, population: pd.DataFrame | None) -> tuple[list[str], Page]:
+def study(labelled: LabelledPhotos, photos: Photos | None) -> tuple[list[str], Page]:
     """Return the verdict, and the page that shows what it rests on.
 
     Photos that can't be read can't be learnt from: where some can, they alone are studied.
@@ -45,7 +42,6 @@ def study(labelled: LabelledPhotos, photos: Photos | None, population: pd.DataFr
     Args:
         labelled: what `read_labels` returns.
         photos: of the same set; None where there are labels alone.
-        population: what `read_population` returns.
     """
     shown = labelled.take(photos.readable) if photos is not None and photos.readable.any() else labelled
     noise = _noise(photos.copies) if photos is not None else None
@@ -55,7 +51,6 @@ def study(labelled: LabelledPhotos, photos: Photos | None, population: pd.DataFr
         *(_of_damage(photos.problems, len(labelled.ages)) if photos is not None else []),
         *verdict(
             shown.ages,
-            population=None if population is None else population.sum(axis=1).to_numpy(),
             noise=noise,
             by_attribute=by_attribute,
         ),
@@ -71,7 +66,7 @@ def study(labelled: LabelledPhotos, photos: Photos | None, population: pd.DataFr
     page.paragraph(f"Fingerprint of names and ages in labels.csv: {labelled.fingerprint}.")
     page.heading("Verdict")
     page.bullets(findings)
-    sections.show_ages(page, shown.ages, _by_sex(shown.ages, groups.get("sex")), population)
+    sections.show_ages(page, shown.ages, _by_sex(shown.ages, groups.get("sex")))
     if by_attribute is not None:
         sections.show_groups(page, by_attribute)
     if photos is not None and noise is not None:
@@ -103,8 +98,7 @@ def main(settings: Settings) -> None:
     if settings.out.is_dir():
         raise InputError(f"out is {settings.out}, a folder; it must be the name of a page, such as study.html")
     labelled = read_labels(settings.data)
-    population = read_population(settings.population) if settings.population else None
-    findings, page = study(labelled, read_photos(labelled), population)
+    findings, page = study(labelled, read_photos(labelled))
     page.write(settings.out)
     print("\n".join([*(f"- {finding}" for finding in findings), f"\n{settings.out}"]))
 

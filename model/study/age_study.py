@@ -78,12 +78,10 @@ class AgeRange(NamedTuple):
     """Photos in `HELD_OUT_SHARE` of them."""
     error_width_years: float
     """Half of the 95 % interval that the mean absolute error would have there; infinite where no photo is held out."""
-    population_percent: float
-    """Share of the range among people; NaN where no population is given."""
 
 
-def per_range(ages: Ages, ranges: Mapping[str, Range], population: Floats | None = None) -> list[AgeRange]:
-    """Count the photos with `ages` (N,) in each range, beside the population's share (101,) of each age."""
+def per_range(ages: Ages, ranges: Mapping[str, Range]) -> list[AgeRange]:
+    """Count the photos with `ages` (N,) in each range."""
     counted = []
     for name, (low, high) in ranges.items():
         photos = int(((ages >= low) & (ages <= high)).sum())
@@ -98,7 +96,6 @@ def per_range(ages: Ages, ranges: Mapping[str, Range], population: Floats | None
                 photos_per_age=photos / (high - low + 1),
                 held_out=held_out,
                 error_width_years=1.96 * ERROR_SPREAD_YEARS / held_out**0.5 if held_out else np.inf,
-                population_percent=np.nan if population is None else float(100 * population[low : high + 1].sum()),
             )
         )
     return counted

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from model.evaluation.metrics import DECADES, Ages, Floats, Range
+from model.evaluation.metrics import DECADES, Ages, Range
 from model.pages.page import Page, face
 from model.photos.data import HELD_OUT_SHARE
 from model.study import age_study, photo_study
@@ -26,10 +25,9 @@ _MALE, _FEMALE, _ALL = "#2f6ea8", "#d07b28", "#4a6b8a"
 _COLOURS = {"male": _MALE, "female": _FEMALE, "all": _ALL}
 
 
-def show_ages(page: Page, ages: Ages, sexes: pd.DataFrame, population: pd.DataFrame | None) -> None:
-    """Show how many photos there are of which age, beside the population (101 rows, shares) where it is given."""
+def show_ages(page: Page, ages: Ages, sexes: pd.DataFrame) -> None:
+    """Show how many photos there are of which age."""
     per_age = age_study.photos_per_age(ages)
-    shares = None if population is None else population.sum(axis=1).to_numpy()
     missing, commonest = age_study.missing_ages(per_age), int(per_age.argmax())
     page.heading("Ages")
     page.paragraph(
@@ -38,16 +36,12 @@ def show_ages(page: Page, ages: Ages, sexes: pd.DataFrame, population: pd.DataFr
         f"Ages between the youngest and the oldest without a photo: {spans(missing) if missing else 'none'}."
     )
     page.figure(
-        draw_ages(100 * sexes / len(ages), None if population is None else 100 * population),
-        f"Bars: percent of photos at each age, most at age {commonest}"
-        + ("" if population is None else "; beside them the population"),
-        "No population was given (--population), so the photos stand alone."
-        if population is None
-        else "In the population a band of ages is spread evenly over its years, an open end up to 100.",
+        draw_ages(100 * sexes / len(ages)),
+        f"Bars: percent of photos at each age, most at age {commonest}",
     )
-    page.table(_ranges(ages, SHARES, shares), "Groups of ages, which overlap")
-    page.table(_ranges(ages, BANDS, shares), "Age bands")
-    page.table(_ranges(ages, DECADES, shares), "Decades")
+    page.table(_ranges(ages, SHARES), "Groups of ages, which overlap")
+    page.table(_ranges(ages, BANDS), "Age bands")
+    page.table(_ranges(ages, DECADES), "Decades")
     page.paragraph(
         f"Held out is the part of {HELD_OUT_SHARE:.0%} that would judge a model. Its mean absolute error "
         "would be known to plus or minus the last column (95 %), if absolute errors have a standard deviation of "
@@ -62,50 +56,38 @@ def show_ages(page: Page, ages: Ages, sexes: pd.DataFrame, population: pd.DataFr
     page.paragraph(f"Ages with fewer than {FEW_PER_AGE} photos: {spans(thin) if thin else 'none'}.")
 
 
-def _ranges(ages: Ages, ranges: Mapping[str, Range], population: Floats | None) -> pd.DataFrame:
+def _ranges(ages: Ages, ranges: Mapping[str, Range]) -> pd.DataFrame:
     titles = {
         "name": "ages",
         "photos": "photos",
         "percent": "photos, %",
-        "population_percent": "population, %",
         "photos_per_age": "photos per age",
         "held_out": "held out",
         "error_width_years": "± years",
     }
-    if population is None:
-        del titles["population_percent"]
-    return (
-        pd.DataFrame(per_range(ages, ranges, population))[list(titles)].rename(columns=titles).replace(np.inf, np.nan)
-    )
+    return pd.DataFrame(per_range(ages, ranges))[list(titles)].rename(columns=titles).replace(np.inf, np.nan)
 
 
-def draw_ages(photos: pd.DataFrame, population: pd.DataFrame | None) -> Figure:
-    """Draw percent per age (101 rows), ages upwards: columns male and female back to back, or all."""
-    panels = {"photos": photos} | ({} if population is None else {"population": population})
+def draw_ages(percent: pd.DataFrame) -> Figure:
+    """Draw percent of photos per age (101 rows), ages upwards: columns male and female back to back, or all."""
     figure = Figure(figsize=(9, 5.5), layout="constrained")
-    widest = max(float(panel.to_numpy().max()) for panel in panels.values()) * 1.05
-    for axes, (title, panel) in zip(
-        figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels.items(), strict=True
-    ):
-        _pyramid(axes, panel, widest)
-        axes.set_xlabel(f"{title}, % per year of age")
-    figure.axes[0].set_ylabel("age, years")
-    return figure
-
-
-def _pyramid(axes: Axes, panel: pd.DataFrame, widest: float) -> None:
-    for name, values in panel.items():
+    axes = figure.subplots()
+    edges = np.arange(len(percent) + 1) - 0.5
+    for name, values in percent.items():
         side = -1 if name == "male" else 1
-        edges = np.arange(len(panel) + 1) - 0.5
         axes.stairs(
             side * values, edges, orientation="horizontal", fill=True, color=_COLOURS[str(name)], label=str(name)
         )
-    axes.set_xlim(-widest if "male" in panel else 0, widest)
+    widest = 1.05 * float(percent.to_numpy().max())
+    axes.set_xlim(-widest if "male" in percent else 0, widest)
     axes.set_ylim(-0.5, 100.5)
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axes.spines[["top", "right"]].set_visible(False)
-    if "male" in panel:
+    axes.set_xlabel("photos, % per year of age")
+    axes.set_ylabel("age, years")
+    if "male" in percent:
         axes.legend(frameon=False)
+    return figure
 
 
 def draw_rarest(ages: Ages, photos: Ages) -> Figure:

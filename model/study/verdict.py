@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from model.evaluation.metrics import DECADES, Ages, Floats
+from model.evaluation.metrics import DECADES, Ages
 from model.photos.data import HELD_OUT_SHARE
 from model.study.age_study import BANDS, AgeRange, LabelNoise, missing_ages, per_range, photos_per_age, whipple_index
 
@@ -15,9 +15,6 @@ WIDE_YEARS = 1.0
 
 SPARSE_RATIO = 0.25
 """A band with fewer photos per age than this part of the densest band's: the model's answers are pulled to others."""
-
-SKEW_RATIO = 1.5
-"""A band's share of photos over its share of people, or the inverse, from which an average misleads."""
 
 ROUGH_WHIPPLE = 125.0
 """From here on the United Nations call reported ages rough."""
@@ -34,7 +31,6 @@ N_NAMED = 6
 def verdict(
     ages: Ages,
     *,
-    population: Floats | None = None,
     noise: LabelNoise | None = None,
     by_attribute: pd.DataFrame | None = None,
 ) -> list[str]:
@@ -42,16 +38,14 @@ def verdict(
 
     Args:
         ages: (N,) labels.
-        population: (101,) share of each age among those whom the model will see, together 1.
         noise: of pictures that come more than once.
         by_attribute: what `per_attribute` returns.
     """
-    bands = per_range(ages, BANDS, population)
+    bands = per_range(ages, BANDS)
     return [
         *_of_bands(bands, float(np.median(ages))),
         *_of_gaps(missing_ages(photos_per_age(ages))),
         *_of_decades(per_range(ages, DECADES)),
-        *(_of_skew(bands) if population is not None else []),
         *_of_heaps(whipple_index(photos_per_age(ages))),
         *(_of_noise(noise) if noise is not None else []),
         *(_of_groups(by_attribute) if by_attribute is not None else []),
@@ -108,18 +102,6 @@ def _of_decades(decades: Sequence[AgeRange]) -> Iterator[str]:
             f"{HELD_OUT_SHARE:.0%} held-out photos suffice to judge every decade: the widest interval of a mean "
             f"error is ±{widest.error_width_years:.1f} years, at {widest.name}."
         )
-
-
-def _of_skew(bands: Sequence[AgeRange]) -> Iterator[str]:
-    skewed = [
-        f"{band.name} is {band.percent:.1f}% of the photos and {band.population_percent:.1f}% of the population"
-        for band in bands
-        if band.percent > SKEW_RATIO * band.population_percent or band.population_percent > SKEW_RATIO * band.percent
-    ]
-    if skewed:
-        yield f"Skewed: {'; '.join(skewed)}. A mean error over these photos is not that among people: weigh the bands."
-    else:
-        yield "Every band has about its share of the population, so a mean error here is about that among people."
 
 
 def _of_heaps(whipple: float) -> Iterator[str]:

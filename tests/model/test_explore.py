@@ -44,8 +44,8 @@ def blemished(labelled_set, photo):
 def explored(tmp_path, capsys):
     """Run the program; returns its page and what it printed."""
 
-    def make(folder, **settings):
-        explore.main(Settings(data=folder, out=tmp_path / "page.html", **settings))
+    def make(folder):
+        explore.main(Settings(data=folder, out=tmp_path / "page.html"))
         return (tmp_path / "page.html").read_text(encoding="utf-8"), capsys.readouterr().out
 
     return make
@@ -179,27 +179,6 @@ def test_a_column_with_a_value_for_each_photo_makes_no_groups(labelled_set, expl
     assert "someone" not in explored(folder)[0]
 
 
-@pytest.mark.parametrize(
-    ("people", "skewed"),
-    [("age,count\n0-29,1\n30-59,1\n60+,98\n", True), ("age,count\n0-19,0\n20,50\n21-34,0\n35,50\n36+,0\n", False)],
-)
-def test_the_photos_are_set_beside_the_population_given(tmp_path, labelled_set, explored, people, skewed):
-    (tmp_path / "people.csv").write_text(people)
-    page, said = explored(labelled_set([20, 20, 35, 35]), population=tmp_path / "people.csv")
-    assert ("Skewed: " in said) == skewed
-    assert ("Every band has about its share" in said) != skewed
-    assert "population, %" in page
-    assert "No population was given" not in page
-
-
-def test_without_a_population_nothing_is_said_of_skew(labelled_set, explored):
-    page, said = explored(labelled_set([20]))
-    assert "Skewed" not in said
-    assert "share of the population" not in said
-    assert "No population was given (--population)" in page
-    assert "population, %" not in page
-
-
 def test_the_terminal_tells_what_the_page_tells_and_where_it_is(labelled_set, explored, tmp_path):
     page, said = explored(labelled_set([20, 30, 70]))
     findings = [line.removeprefix("- ") for line in said.splitlines() if line.startswith("- ")]
@@ -214,8 +193,6 @@ def test_a_second_run_writes_the_same_page(blemished, explored):
 
 def test_wrong_input_is_an_error_and_leaves_no_page(tmp_path, labelled_set, explored):
     folder = labelled_set([20])
-    with pytest.raises(InputError, match="population"):
-        explored(folder, population=tmp_path / "population.csv")
     (folder / "labels.csv").write_text("file_name,real_age\n0.jpg,old\n")
     with pytest.raises(InputError, match="real_age is 'old'"):
         explored(folder)
@@ -229,4 +206,4 @@ def test_flags_are_these(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         explore.run(explore.main, Settings)
     flags = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
-    assert flags == {"--data", "--out", "--population", "--help"}
+    assert flags == {"--data", "--out", "--help"}

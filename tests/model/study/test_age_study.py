@@ -73,13 +73,6 @@ def test_the_interval_of_an_error_is_that_of_the_held_out_tenth():
     assert per_range(np.array([60] * 4), DECADES)[6].error_width_years == np.inf
 
 
-def test_a_band_stands_beside_its_share_of_the_population():
-    population = np.zeros(101)
-    population[[17, 18, 29]] = 0.5, 0.2, 0.3
-    assert [band.population_percent for band in per_range(np.array([30]), BANDS, population)] == [50, 50, 0, 0, 0]
-    assert np.isnan(per_range(np.array([30]), BANDS)[0].population_percent)
-
-
 def test_each_value_of_each_attribute_is_counted_by_band():
     counted = per_attribute(
         np.array([5, 25, 35, 65]),
