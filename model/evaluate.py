@@ -19,9 +19,9 @@ import pandas as pd
 import torch
 
 from model.cli import InputError, run
-from model.evaluation import calibration, judgement, plots
-from model.evaluation.judgement import Predictions
+from model.evaluation import calibration, plots, tables as judgement
 from model.evaluation.metrics import measure
+from model.evaluation.tables import Predictions
 from model.pages.page import Page, face
 from model.photos.data import LabelledPhotos, read_labels
 from model.predict import AgePredictor, network_output

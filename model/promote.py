@@ -26,7 +26,7 @@ import pandas as pd
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from model.cli import InputError, run
-from model.evaluation import judgement
+from model.evaluation import tables as judgement
 from model.release import checkpoint, contents as release
 from model.release.store import copy_in, current_version, locked, make_current, read_history, sound_copy, standing
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from model.evaluation.judgement import Predictions
 from model.evaluation.metrics import Floats
+from model.evaluation.tables import Predictions
 
 _INK, _FAINT, _AFTER = "#1f4e79", "#9aa5b1", "#c8501e"
 

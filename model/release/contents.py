@@ -9,7 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from model.cli import InputError
-from model.evaluation import calibration, judgement
+from model.evaluation import calibration, tables as judgement
 from model.evaluation.metrics import measure
 from model.photos.data import LabelledPhotos
 from model.release import checkpoint

@@ -7,7 +7,7 @@ from scipy import stats
 
 from model.evaluation import calibration
 from model.evaluation.calibration import cross_fitted, error_kernel, fit
-from model.evaluation.judgement import coverage
+from model.evaluation.tables import coverage
 from model.network import N_AGES, quantile
 
 BINS = np.arange(N_AGES)

@@ -3,9 +3,10 @@ import pytest
 import torch
 from scipy import stats
 
-from model.evaluation import judgement
+from model.evaluation import tables as judgement
 from model.evaluation.calibration import fit
-from model.evaluation.judgement import (
+from model.evaluation.metrics import mean_interval, measure, share_interval
+from model.evaluation.tables import (
     at_equal_age,
     compare,
     coverage,
@@ -15,7 +16,6 @@ from model.evaluation.judgement import (
     predictions,
     reliability,
 )
-from model.evaluation.metrics import mean_interval, measure, share_interval
 from model.network import N_AGES
 
 
