@@ -1,4 +1,4 @@
-"""Say in sentences where a model of a labelled photo set will be weak, from the numbers of `age_study`."""
+"""Findings in sentences: where a model trained on a labelled photo set will be weak."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,19 +11,20 @@ from model.photos.data import HELD_OUT_SHARE
 from model.study.age_study import BANDS, AgeRange, LabelNoise, missing_ages, per_range, photos_per_age, whipple_index
 
 WIDE_YEARS = 1.0
-"""A mean error known to no better than this is too vague to compare models by."""
+"""A mean error with a wider interval (half width) is too uncertain to compare models."""
 
 SPARSE_RATIO = 0.25
-"""A band with fewer photos per age than this part of the densest band's: the model's answers are pulled to others."""
+"""A band is sparse if it has less than this fraction of the photos per age of the densest band: predictions are pulled
+towards other bands."""
 
 ROUGH_WHIPPLE = 125.0
-"""From here on the United Nations call reported ages rough."""
+"""From this value on, the United Nations call reported ages rough."""
 
 MIN_REPEATED_PICTURES = 10
-"""Fewer tell nothing about label noise."""
+"""With fewer, label noise is not estimated."""
 
 FEW_PHOTOS = 100
-"""Of a group in a band: with fewer, some ten are held out."""
+"""In a group and band: with fewer, about ten are held out."""
 
 N_NAMED = 6
 
@@ -38,8 +39,8 @@ def verdict(
 
     Args:
         ages: (N,) labels.
-        noise: of pictures that come more than once.
-        by_attribute: what `per_attribute` returns.
+        noise: of pictures that occur more than once; None if there are only labels.
+        by_attribute: what `per_attribute` returns; None if there are no attributes.
     """
     bands = per_range(ages, BANDS)
     return [
@@ -95,11 +96,11 @@ def _of_decades(decades: Sequence[AgeRange]) -> Iterator[str]:
         if decade.error_width_years > WIDE_YEARS
     ]
     if wide:
-        yield f"{HELD_OUT_SHARE:.0%} held-out photos are too few to judge a mean error at {', '.join(wide)}."
+        yield f"{HELD_OUT_SHARE:.0%} held-out photos are too few to measure a mean error at {', '.join(wide)}."
     else:
         widest = max(decades, key=lambda decade: decade.error_width_years)
         yield (
-            f"{HELD_OUT_SHARE:.0%} held-out photos suffice to judge every decade: the widest interval of a mean "
+            f"{HELD_OUT_SHARE:.0%} held-out photos are enough for every decade: the widest interval of a mean "
             f"error is ±{widest.error_width_years:.1f} years, at {widest.name}."
         )
 
@@ -107,7 +108,7 @@ def _of_decades(decades: Sequence[AgeRange]) -> Iterator[str]:
 def _of_heaps(whipple: float) -> Iterator[str]:
     if whipple >= ROUGH_WHIPPLE:
         yield (
-            f"Labels are rounded: ages ending in 0 and 5 come {whipple / 100:.1f} times as often as they should "
+            f"Labels are rounded: ages ending in 0 and 5 occur {whipple / 100:.1f} times as often as they should "
             f"(Whipple's index {whipple:.0f}), so many labels are estimates, a year or two off."
         )
 
@@ -116,12 +117,12 @@ def _of_noise(noise: LabelNoise) -> Iterator[str]:
     n = len(noise.gaps_years)
     error = noise.error_years
     if n < MIN_REPEATED_PICTURES:
-        yield f"Label noise is unknown: {n} pictures come more than once, too few to compare their labels."
+        yield f"Label noise is unknown: {n} pictures occur more than once, too few to compare their labels."
     elif noise.n_conflicts == 0:
-        yield f"Label noise is unknown: all of {n} pictures that come more than once carry one age, perhaps copied."
+        yield f"Label noise is unknown: the copies of all {n} repeated pictures have one age, perhaps copied."
     else:
         yield (
-            f"Label noise: of {n} pictures that come more than once, {noise.n_conflicts} carry different ages, up to "
+            f"Label noise: of {n} pictures that occur more than once, {noise.n_conflicts} have different ages, up to "
             f"{noise.gaps_years.max()} years apart. A label is off by about {error.estimate:.1f} years "
             f"({error.low:.1f} to {error.high:.1f}), so no model can show a mean error below that here."
         )
@@ -136,11 +137,15 @@ def _of_groups(by_attribute: pd.DataFrame) -> Iterator[str]:
     few = [f"{name} ({photos})" for photos, name in cells if photos < FEW_PHOTOS]
     more = f"; and {len(few) - N_NAMED} more" if len(few) > N_NAMED else ""
     if few:
-        yield f"Fewer than {FEW_PHOTOS} photos, so a larger error would go unseen: {'; '.join(few[:N_NAMED])}{more}."
+        yield f"Fewer than {FEW_PHOTOS} photos, so larger errors would be missed: {'; '.join(few[:N_NAMED])}{more}."
 
 
 def spans(ages: Sequence[int]) -> str:
-    """Write ascending ages with runs joined: `3, 7-9`."""
-    starts = [ages[0], *(age for before, age in pairwise(ages) if age != before + 1)]
-    ends = [*(before for before, age in pairwise(ages) if age != before + 1), ages[-1]]
+    """Write ascending ages with runs joined; empty without ages.
+
+    >>> spans([3, 7, 8, 9])
+    '3, 7-9'
+    """
+    starts = [age for before, age in pairwise([-2, *ages]) if age != before + 1]
+    ends = [age for age, after in pairwise([*ages, -2]) if after != age + 1]
     return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in zip(starts, ends, strict=True))
