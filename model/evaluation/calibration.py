@@ -141,16 +141,15 @@ def error_kernel(predicted: Floats, ages: Ages) -> tuple[Floats, Floats]:
         the weights behind each row: a photo of the row's own age has weight 1.
     """
     kernel, weight = np.zeros((N_AGES, N_AGES)), np.zeros(N_AGES)
-    edges = np.arange(N_AGES - 1) + 0.5
-    errors = predicted - ages
+    distances = np.arange(1 - N_AGES, N_AGES - 1) + 0.5  # of the edge of a column from the age of a row
+    reached = special.ndtr((distances - (predicted - ages)[:, None]) / ERROR_BANDWIDTH_YEARS)  # (N, 200)
     for age in range(N_AGES):
         for bandwidth in _BANDWIDTHS_YEARS:
             weights = np.exp(-0.5 * ((ages - age) / bandwidth) ** 2)
             weight[age] = weights.sum()
             if weight[age] >= MIN_PHOTOS:
                 break
-        reached = special.ndtr((edges - (age + errors)[:, None]) / ERROR_BANDWIDTH_YEARS)  # (N, 100)
-        cumulative = weights @ reached / weights.sum()
+        cumulative = weights @ reached[:, N_AGES - 1 - age : 2 * (N_AGES - 1) - age] / weights.sum()
         kernel[age] = np.diff(cumulative, prepend=0, append=1)
     return kernel, weight
 

@@ -1,9 +1,8 @@
 """Errors of predicted ages and their 95 % intervals. Ages and errors are in years."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -119,22 +118,26 @@ def mean_interval(values: Floats) -> Interval:
     """
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
-    return bootstrap(values, np.mean)
-
-
-def bootstrap(sample: npt.NDArray[Any], statistic: Callable[..., Any]) -> Interval:
-    """Return a statistic of `sample` (N,), such as row numbers, with its bootstrap interval.
-
-    The interval is NaN if the statistic is NaN for any resample.
-    """
-    estimate = float(statistic(sample))
-    if len(sample) == 1:
-        return Interval(estimate, np.nan, np.nan)
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Interval(mean, np.nan, np.nan)
     rng = np.random.default_rng(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # the interval is NaN then, which callers expect
-        result = stats.bootstrap((sample,), statistic, n_resamples=N_RESAMPLES, batch=100, method="percentile", rng=rng)
-    return Interval(estimate, float(result.confidence_interval.low), float(result.confidence_interval.high))
+    result = stats.bootstrap((values,), np.mean, n_resamples=N_RESAMPLES, batch=100, method="percentile", rng=rng)
+    return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high))
+
+
+def bootstrap(n: int, statistics: Callable[[Ages], Floats]) -> list[Interval]:
+    """Return K statistics of N photos with their bootstrap intervals, from the same resamples.
+
+    Args:
+        n: photos.
+        statistics: takes row numbers (N,) and returns K values. An interval is NaN if its statistic is NaN for any
+            resample.
+    """
+    rng = np.random.default_rng(0)
+    resampled = [statistics(rng.integers(0, n, n)) for _ in range(N_RESAMPLES)]
+    ends = np.percentile(resampled, (2.5, 97.5), axis=0)
+    return [Interval(*map(float, interval)) for interval in zip(statistics(np.arange(n)), *ends, strict=True)]
 
 
 def share_interval(hits: Bools) -> Interval:

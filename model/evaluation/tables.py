@@ -101,30 +101,41 @@ def at_equal_age(attributes: Mapping[str, Groups], predicted: Floats, ages: Ages
         ages: (N,) labels.
     """
     error, decade = predicted - ages, np.unique(decades(ages), return_inverse=True)[1]
-    return pd.DataFrame(
-        [
-            {"attribute": name, "group": group, "n": int(members.sum())}
-            | _columns("mae_beyond", _beyond_others(np.abs(error), members, decade))
-            | _columns("bias_beyond", _beyond_others(error, members, decade))
-            for name, groups in attributes.items()
-            for group in np.unique(groups)
-            for members in [groups == group]
+    rows = []
+    for attribute, groups in attributes.items():
+        names, group = np.unique(groups, return_inverse=True)
+        mae, bias = _beyond_others(np.abs(error), group, decade), _beyond_others(error, group, decade)
+        rows += [
+            {"attribute": attribute, "group": name, "n": int(n)}
+            | _columns("mae_beyond", mae_beyond)
+            | _columns("bias_beyond", bias_beyond)
+            for name, n, mae_beyond, bias_beyond in zip(names, np.bincount(group), mae, bias, strict=True)
         ]
-    )
+    return pd.DataFrame(rows)
 
 
-def _beyond_others(values: Floats, members: Bools, stratum: Ages) -> Interval:
-    """Return the mean of `values` (N,) of a group, each less the mean of others in its stratum (0, 1, ...)."""
-    n_strata = stratum.max() + 1
+def _beyond_others(values: Floats, group: Ages, stratum: Ages) -> list[Interval]:
+    """Return for each group the mean of its `values`, each less the mean of other groups in its stratum.
 
-    def beyond(rows: Ages) -> float:
-        inside, outside = rows[members[rows]], rows[~members[rows]]
-        n_outside = np.bincount(stratum[outside], minlength=n_strata)
-        mean_outside = np.bincount(stratum[outside], values[outside], minlength=n_strata) / np.maximum(n_outside, 1)
-        inside = inside[n_outside[stratum[inside]] > 0]
-        return float((values[inside] - mean_outside[stratum[inside]]).mean()) if len(inside) else np.nan
+    Args:
+        values: (N,).
+        group: (N,) numbers 0, 1, ...
+        stratum: (N,) numbers 0, 1, ...
+    """
+    shape = group.max() + 1, stratum.max() + 1
+    cell = group * shape[1] + stratum
 
-    return bootstrap(np.arange(len(values)), beyond)
+    def beyond(rows: Ages) -> Floats:
+        n = np.bincount(cell[rows], minlength=shape[0] * shape[1]).reshape(shape)
+        total = np.bincount(cell[rows], values[rows], minlength=shape[0] * shape[1]).reshape(shape)
+        n_others, total_others = n.sum(axis=0) - n, total.sum(axis=0) - total
+        n_compared = np.where(n_others > 0, n, 0)
+        difference = np.where(n_others > 0, total - n * total_others / np.maximum(n_others, 1), 0).sum(axis=1)
+        mean: Floats = np.full(shape[0], np.nan)
+        np.divide(difference, n_compared.sum(axis=1), out=mean, where=n_compared.any(axis=1))
+        return mean
+
+    return bootstrap(len(values), beyond)
 
 
 def coverage(mass: Tensor, ages: Ages) -> dict[float, Floats]:
