@@ -77,7 +77,8 @@ def study(labelled: LabelledPhotos, photos: Photos | None) -> tuple[list[str], s
 def _of_damage(problems: pd.DataFrame, n_labels: int) -> Iterator[str]:
     if len(problems):
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in Counter(problems["reason"]).most_common())
-        yield f"{len(problems):,} of {n_labels:,} labelled photos can't be used ({reasons}); training stops at one."
+        share = f"{len(problems):,} of {n_labels:,} labelled photos"
+        yield f"{share} can't be used ({reasons}); training stops at the first."
 
 
 def _by_sex(ages: Ages, sex: Groups | None) -> pd.DataFrame:

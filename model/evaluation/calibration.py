@@ -160,8 +160,8 @@ def dump(calibration: Calibration | None, predicted: Floats, ages: Ages) -> str:
     stored = {
         "calibration": calibration and calibration.to_json(),
         "error_kernel": {
-            "axes": "row: true age 0-100, column: predicted age 0-100, years; rows sum to 1. weight_of_photos: by true "
-            "age, those behind a row, of which one of that age counts 1 and others less",
+            "axes": "row: true age 0-100, column: predicted age 0-100, years; rows sum to 1. weight_of_photos: sum of "
+            "weights behind each row; a photo of that true age has weight 1, others less",
             "probability": np.round(kernel, 6).tolist(),
             "n_photos": len(ages),
             "weight_of_photos": np.round(weight, 1).tolist(),

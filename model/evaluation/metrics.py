@@ -24,7 +24,7 @@ N_RESAMPLES = 2000
 
 
 class Interval(NamedTuple):
-    """An estimate with its 95 % interval. All are NaN where there is no value to estimate from."""
+    """An estimate with its 95 % interval. All are NaN if there are no values."""
 
     estimate: float
     low: float

@@ -1,4 +1,4 @@
-"""What a model predicts for labelled photos: its distributions before and after calibration, and its ages."""
+"""Predictions for labelled photos: distributions before and after calibration, and ages."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""What completes a model folder: calibration, predictions for the held-out photos, and a model card with the errors."""
+"""The files that complete a model folder: calibration, held-out predictions, and a model card with the errors."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -93,7 +93,7 @@ def test_unusable_photos_are_reported_and_not_counted(blemished, explored):
     page, printed = explored(blemished)
     finding = (
         "4 of 12 labelled photos can't be used (file_unreadable 1, truncated 1, file_empty 1, file_missing 1); "
-        "training stops at one."
+        "training stops at the first."
     )
     assert f"- {finding}" in printed
     assert finding in page
