@@ -190,7 +190,7 @@ def coverage_table(predictions: Predictions) -> pd.DataFrame:
 
 
 def decisions(predicted: Floats, ages: Ages) -> pd.DataFrame:
-    """Return how often a limit of 25 years errs: minors predicted 25 or more, and adults over 25 predicted younger.
+    """Return how often a limit of 25 years errs: for people aged 14-17, and for people aged 25 or more.
 
     >>> decisions(np.array([24.4, 24.6, 24.4, 40.0]), np.array([17, 17, 25, 40]))[["rule", "n", "share"]]
                                                rule  n  share
