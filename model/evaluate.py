@@ -1,11 +1,11 @@
-"""Judge a model folder on a labelled set: errors, calibration and rules of thumb, with intervals and by group.
+"""Evaluate a model folder on a labelled set: errors, calibration and age rules, with intervals and by group.
 
-The network runs as it does at night: same class, same pixels, same precision. It is judged by the photos of the set
-that it has not learnt, and with --against by those that neither model has. Where the stored calibration was learnt
-from some of them, each photo is calibrated by the others instead.
+The network runs as in the nightly job: same class, same pixels, same precision. It is evaluated on the photos that it
+was not trained on; with --against, on those that neither model was trained on. If the stored calibration was fitted to
+some of them, each of these is calibrated by the others instead.
 
-Writes `judgement.json` and `judgement.html`. The page shows the 25 worst photos: it is for those who may
-see them.
+Writes `evaluation.json` and `evaluation.html`. The page shows the 25 worst photos: it is for the team that may see
+them.
 """
 
 import json
@@ -19,10 +19,12 @@ import pandas as pd
 import torch
 
 from model.cli import InputError, run
-from model.evaluation import calibration, judgement, plots
-from model.evaluation.judgement import Predictions
-from model.evaluation.metrics import measure
-from model.pages.page import Page, face
+from model.evaluation import calibration, metrics, plots
+from model.evaluation.metrics import Interval, Metrics, measure
+from model.evaluation.predictions import Predictions, predictions
+from model.evaluation.tables import all_tables, title
+from model.pages import page
+from model.pages.page import Photo, svg_uri
 from model.photos.data import LabelledPhotos, read_labels
 from model.predict import AgePredictor, network_output
 from model.release import checkpoint, contents as release
@@ -41,124 +43,148 @@ class Settings:
     against: Path | None = None
     """Another model folder, for a paired comparison on the same photos."""
     out: Path | None = None
-    """Folder for judgement.json and judgement.html; NAME-OF-MODEL.judgement where you are unless given."""
+    """Folder for evaluation.json and evaluation.html. Default: NAME-OF-MODEL.evaluation in the current folder."""
 
 
-def unlearnt(labelled: LabelledPhotos, models: Sequence[Path]) -> LabelledPhotos:
-    """Return the photos that none of the models was trained on, nor on a copy of them that is in the set.
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Figures of a model on photos that it was not trained on; the names are those in `evaluation.json`."""
+
+    model_version: str
+    n_cross_calibrated: int
+    """Photos that the stored calibration was fitted to; each is calibrated by the others instead."""
+    metrics: Metrics
+    tables: dict[str, pd.DataFrame]
+    """As `all_tables` returns them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Paired comparison with another model on the same photos; the names are those in `evaluation.json`."""
+
+    against: str
+    """Version of the other model."""
+    other_mae_years: float
+    gain_years: Interval
+    """By how much the MAE of the other model is larger."""
+    verdict: str
+
+
+def not_trained_on(labelled: LabelledPhotos, models: Sequence[Path]) -> LabelledPhotos:
+    """Return the photos of which none of the models was trained on any copy.
 
     Raises:
-        InputError: there are fewer than two, or a folder does not tell what was learnt.
+        InputError: there are fewer than two, or a model folder does not list its training photos.
     """
     for model in models:
-        checkpoint.read_card(model)  # says so where there is no model at all
-    learnt = set[str]().union(*(release.learnt_photos(model) for model in models))
-    known = np.array([digest in learnt for digest in labelled.digests])
-    if known.any():
+        checkpoint.read_card(model)  # a missing model folder gets an error of its own
+    digests = set[str]().union(*(release.training_digests(model) for model in models))
+    was_trained_on = np.array([digest in digests for digest in labelled.digests])
+    if was_trained_on.any():
         groups = labelled.groups()
-        known = np.isin(groups, groups[known])
-    part = labelled.take(~known)
-    if len(part.ages) < 2:
+        was_trained_on = np.isin(groups, groups[was_trained_on])
+    photos = labelled.take(~was_trained_on)
+    if len(photos.ages) < 2:
         raise InputError(
-            f"{labelled.folder} has {len(part.ages)} photos that the models were not trained on; bring more"
+            f"{labelled.folder} has {len(photos.ages)} photos that the models were not trained on; add more"
         )
-    return part
+    return photos
 
 
-def judge(model: Path, part: LabelledPhotos) -> tuple[Predictions, dict[str, Any]]:
-    """Predict and judge photos that the model has not learnt; returns the predictions and all figures.
-
-    Where some of them are what its calibration was learnt from, each is calibrated by the others instead.
-    """
+def evaluate(model: Path, photos: LabelledPhotos) -> tuple[Predictions, Evaluation]:
+    """Predict the ages of photos that the model was not trained on, and measure the errors."""
     predictor = AgePredictor(model)
-    held_out = np.isin(part.digests, release.read_held_out(model)["digest"])
-    calibrated = predictor.calibration and predictor.calibration.to(torch.device("cpu"))
-    found = judgement.predictions(network_output(predictor, part), part.ages, held_out, calibrated)
+    held_out = np.isin(photos.digests, release.read_held_out(model)["digest"])
+    stored = predictor.calibration and predictor.calibration.to(torch.device("cpu"))
+    predicted = predictions(network_output(predictor, photos), photos.ages, held_out, stored)
     constant = checkpoint.read_card(model)["data"]["median_age_years"]
-    return found, {
-        "model_version": predictor.version,
-        "calibrated_by_each_other": int(held_out.sum()),
-        "metrics": asdict(measure(found.age_years, found.ages, constant=constant)),
-        **judgement.tables(found, part.attributes, constant=constant),
-    }
-
-
-def compare(found: Predictions, other: Path, part: LabelledPhotos) -> dict[str, Any]:
-    """Judge another model on the same photos, which it has not learnt either."""
-    theirs, figures = judge(other, part)
-    gain, verdict = judgement.compare(found.age_years, theirs.age_years, found.ages)
-    return {
-        "against": figures["model_version"],
-        "their_mae_years": figures["metrics"]["mae_years"],
-        "gain_years": gain._asdict(),
-        "verdict": verdict,
-    }
-
-
-def judgement_page(figures: dict[str, Any], found: Predictions, part: LabelledPhotos, model: Path) -> Page:
-    """Draw the figures of a judgement, and show the photos that it got most wrong."""
-    page = Page(f"Age model {figures['model_version']}")
-    page.notice("Shows photos of people: for those who may see them, and not to be passed on.")
-    page.paragraph(
-        f"{len(part.ages):,} photos that the model has not learnt. What is stored was calibrated by "
-        f"{figures['calibrated_by_each_other']:,} of them: here each of these is calibrated by the others."
+    return predicted, Evaluation(
+        model_version=predictor.version,
+        n_cross_calibrated=int(held_out.sum()),
+        metrics=measure(predicted.age_years, photos.ages, constant=constant),
+        tables=all_tables(predicted, photos.attributes, constant=constant),
     )
-    page.table(pd.DataFrame([figures["metrics"]]), "Errors, years", 2)
-    if "comparison" in figures:
-        page.paragraph(f"Compared with {figures['comparison']['against']}: {figures['comparison']['verdict']}.")
-    for name, frame in figures.items():
-        if name.startswith("error_by_"):
-            page.heading(judgement.title(name))
-            page.figure(plots.error_by_group(frame), f"Bars: mean absolute {name.replace('_', ' ')}")
-            page.table(frame, "One row per group", 2)
-    if "at_equal_age" in figures:
-        page.table(figures["at_equal_age"], judgement.title("at_equal_age"), 2)
-    page.heading("Error against age")
-    page.figure(plots.error_against_age(found), "Dots: error of each photo at its age")
-    page.heading("Intervals and probabilities")
-    page.table(figures["decisions"], judgement.title("decisions"), 3)
-    if found.calibrated is not None:
-        page.figure(plots.coverage(figures["coverage"]), "Dots: coverage by predicted decade")
-        page.table(figures["coverage"], judgement.title("coverage"), 3)
-        page.figure(plots.reliability(figures["reliability"]), "Dots: stated probability and what became of it")
-    page.heading("Predicted and true age")
-    stored = json.loads((model / calibration.FILE).read_text(encoding="utf-8"))["error_kernel"]
-    page.figure(plots.kernel(np.array(stored["probability"])), "Shades: probability of each prediction at each age")
-    page.heading(f"The {N_WORST} worst photos")
-    error = found.age_years - found.ages
-    page.photos(
-        (
-            face(part.folder / "final_files" / part.file_names[row]),
-            f"{part.file_names[row]}: age {found.ages[row]}, predicted {found.age_years[row]:.0f}",
-        )
-        for row in np.argsort(-np.abs(error))[:N_WORST]
+
+
+def compare(predicted: Predictions, other: Path, photos: LabelledPhotos) -> Comparison:
+    """Compare predictions with those of another model that was not trained on the photos either."""
+    other_predicted, evaluation = evaluate(other, photos)
+    gain, verdict = metrics.compare(predicted.age_years, other_predicted.age_years, photos.ages)
+    return Comparison(
+        against=evaluation.model_version,
+        other_mae_years=evaluation.metrics.mae_years,
+        gain_years=gain,
+        verdict=verdict,
     )
-    return page
+
+
+def evaluation_page(
+    evaluation: Evaluation, comparison: Comparison | None, predicted: Predictions, photos: LabelledPhotos, model: Path
+) -> str:
+    """Return the HTML of the figures and plots, with the photos of the largest errors."""
+    tables = evaluation.tables
+    drawn = {
+        name: svg_uri(plots.error_by_group(table)) for name, table in tables.items() if name.startswith("error_by_")
+    }
+    drawn["error_against_age"] = svg_uri(plots.error_against_age(predicted))
+    kernel = json.loads((model / calibration.FILE).read_text(encoding="utf-8"))["error_kernel"]["probability"]
+    drawn["kernel"] = svg_uri(plots.kernel(np.array(kernel)))
+    if predicted.calibrated is not None:
+        drawn["coverage"] = svg_uri(plots.coverage(tables["coverage"]))
+        drawn["reliability"] = svg_uri(plots.reliability(tables["reliability"]))
+    worst = np.argsort(-np.abs(predicted.age_years - predicted.ages))[:N_WORST]
+    return page.render(
+        "evaluate.html.jinja",
+        evaluation=evaluation,
+        comparison=comparison,
+        metrics=pd.DataFrame([asdict(evaluation.metrics)]),
+        tables=tables,
+        titles={name: title(name) for name in tables},
+        plots=drawn,
+        worst=[
+            Photo(
+                page.face(photos.folder / "final_files" / photos.file_names[row]),
+                f"{photos.file_names[row]}: age {predicted.ages[row]}, predicted {predicted.age_years[row]:.0f}",
+            )
+            for row in worst
+        ],
+        n_worst=N_WORST,
+    )
+
+
+def as_json(evaluation: Evaluation, comparison: Comparison | None) -> str:
+    """Return the text of `evaluation.json`."""
+    facts: dict[str, Any] = {
+        "model_version": evaluation.model_version,
+        "n_cross_calibrated": evaluation.n_cross_calibrated,
+        "metrics": asdict(evaluation.metrics),
+        **{name: table.to_dict("records") for name, table in evaluation.tables.items()},
+    }
+    if comparison:
+        facts["comparison"] = {**asdict(comparison), "gain_years": comparison.gain_years._asdict()}
+    return pd.Series(facts).to_json(indent=2) + "\n"  # pandas writes NaN, which JSON lacks, as null
 
 
 def main(settings: Settings) -> None:
-    """Judge, print, write."""
-    model = settings.model.resolve()  # a promotion may move the link while we judge
+    """Evaluate, print, write."""
+    model = settings.model.resolve()  # a promotion may move the link during the evaluation
     other = settings.against and settings.against.resolve()
-    part = unlearnt(read_labels(settings.data), [model, other] if other else [model])
-    found, figures = judge(model, part)
-    if other:
-        figures["comparison"] = compare(found, other, part)
-    for name, value in figures.items():
-        if isinstance(value, pd.DataFrame):
-            print(f"\n{judgement.title(name)}\n{value.to_string(index=False)}")
-        else:
-            print(f"{name}: {value}")
-    out = settings.out or Path(f"{model.name}.judgement")  # never into a store, which others read
+    photos = not_trained_on(read_labels(settings.data), [model, other] if other else [model])
+    predicted, evaluation = evaluate(model, photos)
+    comparison = compare(predicted, other, photos) if other else None
+    print(f"model version: {evaluation.model_version}\ncalibrated by each other: {evaluation.n_cross_calibrated}")
+    print("\n".join(f"{name}: {value}" for name, value in asdict(evaluation.metrics).items()))
+    for name, table in evaluation.tables.items():
+        print(f"\n{title(name)}\n{table.to_string(index=False)}")
+    if comparison:
+        print(f"\nCompared with {comparison.against}: {comparison.verdict}")
+    out = settings.out or Path(f"{model.name}.evaluation")  # never in a store, which others can read
     out.mkdir(parents=True, exist_ok=True)
-    judgement_page(figures, found, part, model).write(out / "judgement.html")
-    draft = out / ".judgement.json"
-    plain = {
-        name: value.to_dict("records") if isinstance(value, pd.DataFrame) else value for name, value in figures.items()
-    }
-    draft.write_text(pd.Series(plain).to_json(indent=2) + "\n", encoding="utf-8")  # NaN, which is no JSON, as null
-    draft.replace(out / "judgement.json")
-    print(f"\n{out / 'judgement.html'}")
+    page.write(evaluation_page(evaluation, comparison, predicted, photos, model), out / "evaluation.html")
+    draft = out / ".evaluation.json"
+    draft.write_text(as_json(evaluation, comparison), encoding="utf-8")
+    draft.replace(out / "evaluation.json")
+    print(f"\n{out / 'evaluation.html'}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Study a set of photos labelled with ages before a model is trained on it: what is there, and where it will be weak.
+"""Study a set of photos labelled with ages before a model is trained on it: how many of which age, and the weak spots.
 
-Writes one self-contained page and prints its verdict. `labels.csv` alone is enough; photos in `final_files/` add
-sizes, damage, copies and the noise of the labels, and `attributes.csv` counts by group. A damaged or missing photo
-is a finding, not an error. The page shows faces: it is for the team that may see the photos.
+Writes one self-contained page and prints its verdict. `labels.csv` alone is enough. With photos in `final_files/` the
+study covers sizes, damage, copies and label noise, and with `attributes.csv` groups of people. A damaged or missing
+photo is a finding, not an error. The page shows faces: it is for the team that may see the photos.
 """
 
 from collections import Counter
@@ -10,18 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from model.cli import InputError, run
-from model.evaluation.metrics import Ages
-from model.pages.page import Page
-from model.photos.data import LabelledPhotos, read_labels
+from model.evaluation.metrics import Ages, Groups
+from model.pages import page
+from model.photos.data import HELD_OUT_SHARE, LabelledPhotos, read_labels
 from model.study import age_study, sections
-from model.study.age_study import LabelNoise
 from model.study.photo_study import Photos, read_photos
-from model.study.population import read_population
 from model.study.verdict import verdict
 
 
@@ -30,69 +26,63 @@ class Settings:
     """Flags of `python -m model.explore`."""
 
     data: Path
-    """Labelled set: a folder with labels.csv and, if at hand, final_files/ and attributes.csv."""
+    """Labelled set: a folder with labels.csv and, if available, final_files/ and attributes.csv."""
     out: Path
     """The page to write, HTML."""
-    population: Path | None = None
-    """Ages of those whom the model will see: CSV with age (34, 30-34 or 85+), count or share, and perhaps sex."""
 
 
-def study(labelled: LabelledPhotos, photos: Photos | None, population: pd.DataFrame | None) -> tuple[list[str], Page]:
-    """Return the verdict, and the page that shows what it rests on.
+def study(labelled: LabelledPhotos, photos: Photos | None) -> tuple[list[str], str]:
+    """Return the verdict, and the HTML of the page that supports it.
 
-    Photos that can't be read can't be learnt from: where some can, they alone are studied.
+    A model can't be trained on unreadable photos, so only readable ones are studied. If none is readable, all labels
+    are.
 
     Args:
         labelled: what `read_labels` returns.
-        photos: of the same set; None where there are labels alone.
-        population: what `read_population` returns.
+        photos: of the same set; None if there are only labels.
     """
-    shown = labelled.take(photos.readable) if photos is not None and photos.readable.any() else labelled
-    noise = _noise(photos.copies) if photos is not None else None
-    groups = shown.attributes
-    by_attribute = age_study.per_attribute(shown.ages, groups) if groups else None
+    studied = labelled.take(photos.readable) if photos is not None and photos.readable.any() else labelled
+    ages, attributes = studied.ages, studied.attributes
+    by_attribute = age_study.per_attribute(ages, attributes) if attributes else None
+    noise = None
+    if photos is not None:
+        noise = age_study.label_noise(photos.copies["age"].to_numpy(), photos.copies["group"].to_numpy())
     findings = [
         *(_of_damage(photos.problems, len(labelled.ages)) if photos is not None else []),
-        *verdict(
-            shown.ages,
-            population=None if population is None else population.sum(axis=1).to_numpy(),
-            noise=noise,
-            by_attribute=by_attribute,
-        ),
+        *verdict(ages, noise=noise, by_attribute=by_attribute),
     ]
-    page = Page(f"Photos labelled with ages: {labelled.folder.resolve().name}")
-    if photos is None:
-        page.notice("There is no folder final_files/, so only labels were studied: no files, copies or label noise.")
-    else:
-        page.notice(
-            "This page shows photos of real people. It is for the team that may see them: do not pass it on, and "
-            "delete it with the photos."
-        )
-    page.paragraph(f"Fingerprint of names and ages in labels.csv: {labelled.fingerprint}.")
-    page.heading("Verdict")
-    page.bullets(findings)
-    sections.show_ages(page, shown.ages, _by_sex(shown.ages, groups.get("sex")), population)
-    if by_attribute is not None:
-        sections.show_groups(page, by_attribute)
+    files = copies = faces = None
     if photos is not None and noise is not None:
-        sections.show_files(page, photos)
-        sections.show_copies(page, photos.copies, noise, labelled.folder / "final_files")
-        sections.show_faces(page, photos.copies, labelled.folder / "final_files")
-    return findings, page
-
-
-def _noise(copies: pd.DataFrame) -> LabelNoise:
-    return age_study.label_noise(copies["age"].to_numpy(), copies["group"].to_numpy())
+        folder = labelled.folder / "final_files"
+        files = sections.files_section(photos)
+        copies = sections.copies_section(photos.copies, noise, folder)
+        faces = sections.faces_by_decade(photos.copies, folder)
+    html = page.render(
+        "explore.html.jinja",
+        name=labelled.folder.resolve().name,
+        fingerprint=labelled.fingerprint,
+        findings=findings,
+        ages=sections.ages_section(ages, _by_sex(ages, attributes.get("sex"))),
+        held_out_share=HELD_OUT_SHARE,
+        error_spread_years=age_study.ERROR_SPREAD_YEARS,
+        few_per_age=sections.FEW_PER_AGE,
+        groups=None if by_attribute is None else by_attribute.rename(columns={"median_age": "median age"}),
+        files=files,
+        copies=copies,
+        faces_by_decade=faces,
+    )
+    return findings, html
 
 
 def _of_damage(problems: pd.DataFrame, n_labels: int) -> Iterator[str]:
     if len(problems):
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in Counter(problems["reason"]).most_common())
-        yield f"{len(problems):,} of {n_labels:,} labelled photos can't be used ({reasons}); training stops at one."
+        share = f"{len(problems):,} of {n_labels:,} labelled photos"
+        yield f"{share} can't be used ({reasons}); training stops at the first."
 
 
-def _by_sex(ages: Ages, sex: npt.NDArray[np.str_] | None) -> pd.DataFrame:
-    """Count photos per age (101 rows): columns male and female where each photo is one of them, else all."""
+def _by_sex(ages: Ages, sex: Groups | None) -> pd.DataFrame:
+    """Count photos per age (101 rows): columns male and female if each photo is one of them, otherwise all."""
     if sex is None or set(sex.tolist()) != {"male", "female"}:
         return pd.DataFrame({"all": age_study.photos_per_age(ages)})
     return pd.DataFrame({name: age_study.photos_per_age(ages[sex == name]) for name in ("male", "female")})
@@ -103,9 +93,8 @@ def main(settings: Settings) -> None:
     if settings.out.is_dir():
         raise InputError(f"out is {settings.out}, a folder; it must be the name of a page, such as study.html")
     labelled = read_labels(settings.data)
-    population = read_population(settings.population) if settings.population else None
-    findings, page = study(labelled, read_photos(labelled), population)
-    page.write(settings.out)
+    findings, html = study(labelled, read_photos(labelled))
+    page.write(html, settings.out)
     print("\n".join([*(f"- {finding}" for finding in findings), f"\n{settings.out}"]))
 
 

@@ -26,7 +26,7 @@ import pandas as pd
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from model.cli import InputError, run
-from model.evaluation import judgement
+from model.evaluation import metrics
 from model.release import checkpoint, contents as release
 from model.release.store import copy_in, current_version, locked, make_current, read_history, sound_copy, standing
 
@@ -107,7 +107,7 @@ def compare(candidate: Path, current: Path) -> Comparison:
         )
     ages = both["real_age"].to_numpy()
     predicted, predicted_before = both["age_years"].to_numpy(), both["age_years_before"].to_numpy()
-    gain, verdict = judgement.compare(predicted, predicted_before, ages)
+    gain, verdict = metrics.compare(predicted, predicted_before, ages)
     return Comparison(
         n=len(ages),
         mae_years=round(float(np.abs(predicted - ages).mean()), 4),

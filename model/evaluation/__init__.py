@@ -1,1 +1,1 @@
-"""What predictions are worth: calibration, errors, intervals, plots."""
+"""The parts of `model.evaluate`: calibration, errors with their intervals, tables and plots."""

@@ -1,8 +1,8 @@
-"""What is learnt from held-out photos and stored beside the weights: how far to trust a distribution, and how it errs.
+"""Calibration of a network's distributions and the kernel of its errors, both fitted to held-out photos.
 
-A network's distribution over ages is too sure of itself or not sure enough, and differently at each age. Its cumulative
-probabilities are mapped to the frequencies that they had among held-out photos (Kuleshov, Fenner and Ermon, ICML 2018),
-by one curve for each predicted age.
+A network's distribution over ages is too narrow or too wide, and differently at each age. Calibration maps its
+cumulative probabilities to the frequencies observed among held-out photos (Kuleshov, Fenner and Ermon, ICML 2018), by
+one curve for each predicted age. Both are stored beside the weights.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import special, stats
+from scipy import special
 from torch import Tensor
 
 from model.evaluation.metrics import Ages, Floats
@@ -21,25 +21,25 @@ from model.network import N_AGES, quantile
 FILE = "calibration.json"
 
 NODE_YEARS = 5
-"""Curves are stored for predicted ages 0, 5, ... 100 and blended in between."""
+"""Curves are stored for predicted ages 0, 5, ... 100 and interpolated in between."""
 
 BANDWIDTH_YEARS = 5.0
-"""A curve counts photos by a normal kernel of this width around its predicted age, years. Of 2, 3, 5, 8 and 12, cross-
-fitted on 1,653 photos, 8 has the best score (CRPS 3.619; 5: 3.621, 3: 3.627, 12: 3.621, one curve for all: 3.637), but
-makes intervals of predictions below ten years cover up to 7 points too much (5: 4)."""
+"""A curve weights photos by a normal kernel of this width around its predicted age, years. Of 2, 3, 5, 8 and 12,
+cross-fitted on 1,653 photos, 8 has the best score (CRPS 3.619; 5: 3.621, 3: 3.627, 12: 3.621, one curve for all:
+3.637), but it makes intervals of predictions below ten years cover up to 7 points too much (5: 4)."""
 
 PRIOR_PHOTOS = 10.0
-"""A curve leans towards that of all photos as if so many of them had been seen at its age."""
+"""Weight of the curve of all photos in each curve, as a number of photos."""
 
 SCORES = np.linspace(-4.5, 4.5, 91)
-"""Points of a curve, as quantiles of the normal distribution: a network that is far too sure of itself leaves most
-photos in its outermost millionths, where steps of one percent could not tell them apart."""
+"""Points of a curve, as quantiles of the normal distribution. If a network's distributions are far too narrow, most
+labels are in their outermost millionths; steps of one percent are too coarse there."""
 
 N_FOLDS = 10
 
 MIN_PHOTOS = 100
-"""Photos that a row of the error kernel is to rest on, if a normal kernel of five years or less finds so many: the
-error of people twenty years younger is another one."""
+"""Photos behind a row of the error kernel, if a normal kernel of five years or less reaches so many. A wider kernel
+would borrow errors from people of very different ages."""
 
 ERROR_BANDWIDTH_YEARS = 1.5
 _BANDWIDTHS_YEARS = (2.0, 3.0, 5.0)
@@ -47,9 +47,9 @@ _BANDWIDTHS_YEARS = (2.0, 3.0, 5.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Curves from the network's cumulative probabilities to frequencies."""
+    """Curves from the network's cumulative probabilities to observed frequencies."""
 
-    curves: Tensor  # (21, 91) float32, each from 0 to 1 and never falling
+    curves: Tensor  # (21, 91) float32, each rises from 0 to 1
     n_photos: int
 
     def __call__(self, mass: Tensor) -> Tensor:
@@ -63,26 +63,26 @@ class Calibration:
         place = (scores - SCORES[0]) / (SCORES[1] - SCORES[0])
         below = place.floor().long().clamp(max=len(SCORES) - 2)
         mapped = torch.lerp(curve.gather(1, below), curve.gather(1, below + 1), place - below)
-        # The last bin takes what rounding left over.
+        # Rounding must not leave a sum below 1.
         mapped[:, -1] = 1
         return mapped.diff(dim=1, prepend=torch.zeros_like(mapped[:, :1]))
 
     def to(self, device: torch.device) -> "Calibration":
-        """Return the same on another device, where its arguments are then to be."""
+        """Return a copy on another device. Its arguments must be on that device too."""
         return Calibration(curves=self.curves.to(device), n_photos=self.n_photos)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` reads."""
+        """Return the content of `calibration.json` that `from_json` reads."""
         return {"curves": np.round(self.curves.double().numpy(), 7).tolist(), "n_photos": self.n_photos}
 
     @staticmethod
     def from_json(stored: dict[str, Any]) -> "Calibration":
-        """Rebuild what `to_json` wrote."""
+        """Return the calibration that `to_json` wrote."""
         return Calibration(curves=torch.tensor(stored["curves"], dtype=torch.float32), n_photos=stored["n_photos"])
 
 
 def fit(mass: Tensor, ages: Ages) -> Calibration:
-    """Learn the curves from held-out photos.
+    """Fit the curves to held-out photos.
 
     A label is a whole year, so a photo's position in its distribution is spread evenly between the cumulative
     probabilities before and after its year (the non-randomised transform of Czado, Gneiting and Held, 2009).
@@ -97,21 +97,21 @@ def fit(mass: Tensor, ages: Ages) -> Calibration:
     before = np.where(ages > 0, cumulative[rows, ages - 1], 0)
     levels = special.ndtr(SCORES)
     passed = np.clip((levels - before[:, None]) / np.maximum(after - before, 1e-9)[:, None], 0, 1)  # (N, 91)
-    # Two photos' worth of "the network is right" keep the ends of the curve from certainty.
-    of_all = (passed.sum(axis=0) + 2 * levels) / (len(ages) + 2)
+    # Two photos for which the network is right keep the ends of the curve away from 0 and 1.
+    curve_of_all = (passed.sum(axis=0) + 2 * levels) / (len(ages) + 2)
     median = quantile(mass, 0.5).numpy()
     nodes = np.arange(0, N_AGES, NODE_YEARS)
     weights = np.exp(-0.5 * ((median - nodes[:, None]) / BANDWIDTH_YEARS) ** 2)  # (21, N)
-    curves = (weights @ passed + PRIOR_PHOTOS * of_all) / (weights.sum(axis=1, keepdims=True) + PRIOR_PHOTOS)
+    curves = (weights @ passed + PRIOR_PHOTOS * curve_of_all) / (weights.sum(axis=1, keepdims=True) + PRIOR_PHOTOS)
     curves[:, 0], curves[:, -1] = 0, 1
     return Calibration(curves=torch.tensor(curves, dtype=torch.float32), n_photos=len(ages))
 
 
 def cross_fitted(mass: Tensor, ages: Ages) -> Tensor:
-    """Return (N, 101) probabilities in which each photo is calibrated by the others: what new photos may expect.
+    """Return (N, 101) probabilities in which each photo is calibrated by the other folds, as a new photo would be.
 
-    All held-out photos can so be used for calibrating and for judging, ten folds in turn. Copies of a picture may
-    fall into different folds.
+    With ten folds, all held-out photos serve both calibration and evaluation. Copies of a picture may be in
+    different folds.
     """
     calibrated = torch.empty_like(mass)
     for fold in _folds(len(ages)):
@@ -125,44 +125,43 @@ def _folds(n: int) -> Iterator[Tensor]:
 
 
 def error_kernel(predicted: Floats, ages: Ages) -> tuple[Floats, Floats]:
-    """Estimate P(predicted age | true age), which a table of predicted ages is blurred by.
+    """Estimate P(predicted age | true age), which blurs a table of predicted ages.
 
-    Errors are borrowed from photos of similar true age, by a normal kernel that is as wide as it must be to hold
-    `MIN_PHOTOS` photos (from 2 to 5 years), and smoothed over `ERROR_BANDWIDTH_YEARS`, whose square adds to their
-    variance: a spread of 6 years becomes 6.2, or more where the mean error changes with age. What would fall below 0
-    or above 100 is on the edge.
+    Each row uses the errors of photos of similar true age, weighted by a normal kernel that is just wide enough to
+    hold `MIN_PHOTOS` photos (from 2 to 5 years). They are smoothed over `ERROR_BANDWIDTH_YEARS`, whose square adds to
+    their variance: a spread of 6 years becomes 6.2, or more where the mean error changes with age. Predictions below
+    0 or above 100 are counted as 0 or 100.
 
     Args:
         predicted: (N,) years.
         ages: (N,) labels, completed years.
 
     Returns:
-        (101, 101): row true age, column predicted age rounded to years, each row sums to 1; and (101,) the
-        photos behind each row: the sum of their weights, of which a photo of the row's own age has 1.
+        (101, 101): row true age, column predicted age rounded to years, each row sums to 1; and (101,) the sum of
+        the weights behind each row: a photo of the row's own age has weight 1.
     """
     kernel, weight = np.zeros((N_AGES, N_AGES)), np.zeros(N_AGES)
-    edges = np.arange(N_AGES - 1) + 0.5
-    errors = predicted - ages
+    distances = np.arange(1 - N_AGES, N_AGES - 1) + 0.5  # of the edge of a column from the age of a row
+    reached = special.ndtr((distances - (predicted - ages)[:, None]) / ERROR_BANDWIDTH_YEARS)  # (N, 200)
     for age in range(N_AGES):
         for bandwidth in _BANDWIDTHS_YEARS:
             weights = np.exp(-0.5 * ((ages - age) / bandwidth) ** 2)
             weight[age] = weights.sum()
             if weight[age] >= MIN_PHOTOS:
                 break
-        reached = stats.norm.cdf(edges, loc=(age + errors)[:, None], scale=ERROR_BANDWIDTH_YEARS)  # (N, 100)
-        cumulative = weights @ reached / weights.sum()
+        cumulative = weights @ reached[:, N_AGES - 1 - age : 2 * (N_AGES - 1) - age] / weights.sum()
         kernel[age] = np.diff(cumulative, prepend=0, append=1)
     return kernel, weight
 
 
 def dump(calibration: Calibration | None, predicted: Floats, ages: Ages) -> str:
-    """Return the text of `calibration.json`: curves, and the error kernel of predicted ages (N,) and labels (N,)."""
+    """Return the text of `calibration.json`: curves, and the error kernel of predictions (N,) and labels (N,)."""
     kernel, weight = error_kernel(predicted, ages)
     stored = {
         "calibration": calibration and calibration.to_json(),
         "error_kernel": {
-            "axes": "row: true age 0-100, column: predicted age 0-100, years; rows sum to 1. weight_of_photos: by true "
-            "age, those behind a row, of which one of that age counts 1 and others less",
+            "axes": "row: true age 0-100, column: predicted age 0-100, years; rows sum to 1. weight_of_photos: sum of "
+            "weights behind each row; a photo of that true age has weight 1, others less",
             "probability": np.round(kernel, 6).tolist(),
             "n_photos": len(ages),
             "weight_of_photos": np.round(weight, 1).tolist(),

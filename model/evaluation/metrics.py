@@ -1,9 +1,8 @@
-"""Errors of predicted ages, and how sure one may be of them. Ages and errors are in years."""
+"""Errors of predicted ages and their 95 % intervals. Ages and errors are in years."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ from scipy import stats
 Floats = npt.NDArray[np.float64]
 Ages = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Groups = npt.NDArray[np.str_]
 
 Range = tuple[int, int]
 """Lowest and highest age, both included."""
@@ -24,7 +24,7 @@ N_RESAMPLES = 2000
 
 
 class Interval(NamedTuple):
-    """An estimate with its 95 % interval; all NaN where there is nothing to estimate it from."""
+    """An estimate with its 95 % interval. All are NaN if there are no values."""
 
     estimate: float
     low: float
@@ -33,7 +33,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Errors of predicted ages, years; the names are those in `model.json`."""
+    """Errors of predicted ages, years. The names are those in `model.json`."""
 
     n: int
     mae_years: float
@@ -45,57 +45,109 @@ class Metrics:
     within_5_years: float
     """Share of photos."""
     bias_years: float
-    """Mean of predicted minus true: positive where the model makes people older."""
+    """Mean of predicted minus true age. Positive: the model predicts too old."""
     constant_mae_years: float
-    """MAE of answering the median age of the training part for everybody."""
+    """MAE of a constant guess: the median age of the training part."""
 
 
-def measure(predicted: Floats, true: Ages, *, constant: float) -> Metrics:
-    """Compare predicted ages (N,) with true ages (N,), and a constant guess with them."""
-    error = predicted - true
-    size = np.abs(error)
-    mae = mean_interval(size)
+def completed_years(age_years: Ages | Floats) -> Ages:
+    """Round estimated ages (N,) to whole years, halves up, as age bands do.
+
+    >>> completed_years(np.array([17.4, 17.5, 24.6])).tolist()
+    [17, 18, 25]
+    """
+    years: Ages = np.floor(np.asarray(age_years) + 0.5).astype(np.int64)
+    return years
+
+
+def decades(ages: Ages | Floats) -> Groups:
+    """Return the decade of each age (N,): `00-09`, `10-19`, ... `90-100`.
+
+    >>> decades(np.array([9.4, 9.6, 89.0, 100.0])).tolist()
+    ['00-09', '10-19', '80-89', '90-100']
+    """
+    names: Groups = np.array(list(DECADES))[np.clip(completed_years(ages) // 10, 0, 9)]
+    return names
+
+
+def measure(predicted: Floats, ages: Ages, *, constant: float) -> Metrics:
+    """Measure the errors of predicted ages (N,) and of a constant guess against labels (N,).
+
+    >>> metrics = measure(np.array([20.0, 33.0, 40.0]), np.array([20, 30, 46]), constant=35.0)
+    >>> metrics.mae_years, metrics.bias_years, metrics.constant_mae_years
+    (3.0, -1.0, 10.3333)
+    """
+    error = predicted - ages
+    absolute = np.abs(error)
+    mae = mean_interval(absolute)
     return Metrics(
-        n=len(true),
+        n=len(ages),
         mae_years=round(mae.estimate, 4),
         mae_low=round(mae.low, 4),
         mae_high=round(mae.high, 4),
-        median_error_years=round(float(np.median(size)), 4),
-        within_5_years=round(float((size <= 5).mean()), 4),
+        median_error_years=round(float(np.median(absolute)), 4),
+        within_5_years=round(float((absolute <= 5).mean()), 4),
         bias_years=round(float(error.mean()), 4),
-        constant_mae_years=round(float(np.abs(constant - true).mean()), 4),
+        constant_mae_years=round(float(np.abs(constant - ages).mean()), 4),
     )
+
+
+def compare(predicted: Floats, other: Floats, ages: Ages) -> tuple[Interval, str]:
+    """Compare two models on the same photos: by how much the MAE of the first is smaller, years, and a verdict.
+
+    Args:
+        predicted: (N,) years, of the first model.
+        other: (N,) years, of the other model.
+        ages: (N,) labels.
+    """
+    gain = mean_interval(np.abs(other - ages) - np.abs(predicted - ages))
+    if gain.low > 0:
+        verdict = "better than the other"
+    elif gain.high < 0:
+        verdict = "worse than the other"
+    else:
+        verdict = "not shown to differ from the other"
+    return gain, f"{verdict}: MAE differs by {-gain.estimate:+.2f} years (95 % {-gain.high:+.2f} to {-gain.low:+.2f})"
 
 
 def mean_interval(values: Floats) -> Interval:
     """Return the mean of `values` (N,) with its bootstrap interval: percentiles of 2,000 resampled means.
 
-    Of paired differences it is the paired comparison: both models' errors on a photo are drawn together.
-    One value has no spread: its interval is NaN.
+    For a paired comparison, pass the differences: the errors of both models on a photo are then resampled together.
+    The interval of a single value is NaN.
     """
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
-    return bootstrap(values, np.mean)
-
-
-def bootstrap(sample: npt.NDArray[Any], statistic: Callable[..., Any]) -> Interval:
-    """Return a statistic of `sample` (N,), such as row numbers, with its bootstrap interval.
-
-    Where the statistic is NaN for some of the resamples, so is the interval.
-    """
-    estimate = float(statistic(sample))
-    if len(sample) == 1:
-        return Interval(estimate, np.nan, np.nan)
+    mean = float(values.mean())
+    if len(values) == 1:
+        return Interval(mean, np.nan, np.nan)
     rng = np.random.default_rng(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # NaN is said by NaN
-        found = stats.bootstrap((sample,), statistic, n_resamples=N_RESAMPLES, batch=100, method="percentile", rng=rng)
-    return Interval(estimate, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    result = stats.bootstrap((values,), np.mean, n_resamples=N_RESAMPLES, batch=100, method="percentile", rng=rng)
+    return Interval(mean, float(result.confidence_interval.low), float(result.confidence_interval.high))
+
+
+def bootstrap(n: int, statistics: Callable[[Ages], Floats]) -> list[Interval]:
+    """Return K statistics of N photos with their bootstrap intervals, from the same resamples.
+
+    Args:
+        n: photos.
+        statistics: takes row numbers (N,) and returns K values. An interval is NaN if its statistic is NaN for any
+            resample.
+    """
+    rng = np.random.default_rng(0)
+    resampled = [statistics(rng.integers(0, n, n)) for _ in range(N_RESAMPLES)]
+    ends = np.percentile(resampled, (2.5, 97.5), axis=0)
+    return [Interval(*map(float, interval)) for interval in zip(statistics(np.arange(n)), *ends, strict=True)]
 
 
 def share_interval(hits: Bools) -> Interval:
-    """Return the share of true values among `hits` (N,) with its Wilson interval."""
+    """Return the share of true values among `hits` (N,) with its Wilson interval.
+
+    >>> share, low, high = share_interval(np.array([True, False, False, False]))
+    >>> f"{share:.2f} ({low:.2f} to {high:.2f})"
+    '0.25 (0.05 to 0.70)'
+    """
     if len(hits) == 0:
         return Interval(np.nan, np.nan, np.nan)
-    found = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
-    return Interval(float(hits.mean()), float(found.low), float(found.high))
+    ends = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+    return Interval(float(hits.mean()), float(ends.low), float(ends.high))

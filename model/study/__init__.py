@@ -1,1 +1,1 @@
-"""The parts of `model.explore`, the study of a labelled photo set before a model is trained on it."""
+"""The parts of `model.explore`: ages, files, findings, plots and sections of the page."""

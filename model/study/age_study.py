@@ -1,6 +1,6 @@
-"""What the ages of a labelled photo set are, in numbers: how many photos of which age, and how far labels may be off.
+"""Statistics of the ages in a labelled photo set: photos per age, range and group, and label noise.
 
-Ages are completed years, 0 to 100. Nothing is read or drawn here.
+Ages are completed years, 0 to 100. Pure functions.
 """
 
 from collections.abc import Mapping
@@ -30,24 +30,28 @@ SHARES: dict[str, Range] = {
 }
 
 ERROR_SPREAD_YEARS = 5.0
-"""Assumed standard deviation of a model's absolute errors: errors have long tails, so it is near their mean."""
+"""Assumed standard deviation of a model's absolute errors. Errors have long tails, so it is close to their mean."""
 
 
 def photos_per_age(ages: Ages) -> Ages:
-    """Count the photos (101,) of each age."""
+    """Count the photos of each age: (101,)."""
     return np.bincount(ages, minlength=N_AGES).astype(np.int64)
 
 
 def missing_ages(per_age: Ages) -> list[int]:
-    """Return the ages without a photo between the youngest and the oldest."""
-    found = np.flatnonzero(per_age)
-    return [age for age in range(found[0], found[-1]) if per_age[age] == 0]
+    """Return the ages without a photo between the youngest and the oldest.
+
+    >>> missing_ages(photos_per_age(np.array([20, 22, 25])))
+    [21, 23, 24]
+    """
+    occurring = np.flatnonzero(per_age)
+    return [age for age in range(occurring[0], occurring[-1]) if per_age[age] == 0]
 
 
 def rarest_ages(per_age: Ages, n: int = 50) -> Ages:
-    """Return up to `n` of the ages that occur, the rarest first, the younger first among equals."""
-    found = np.flatnonzero(per_age)
-    return found[np.argsort(per_age[found], kind="stable")][:n]
+    """Return up to `n` of the ages that occur, the rarest first; of equally rare ages the younger first."""
+    occurring = np.flatnonzero(per_age)
+    return occurring[np.argsort(per_age[occurring], kind="stable")][:n]
 
 
 def quartiles(per_age: Ages) -> Floats:
@@ -56,9 +60,12 @@ def quartiles(per_age: Ages) -> Floats:
 
 
 def whipple_index(per_age: Ages) -> float:
-    """Return how much ages ending in 0 and 5 are preferred: 100 not at all, 500 always.
+    """Return Whipple's index of the preference for ages that end in 0 and 5: 100 is none, 500 means no other ages.
 
-    As demographers define it, over the ages 23 to 62; NaN where there is no photo of them.
+    It covers the ages 23 to 62, and is NaN without photos of these ages.
+
+    >>> whipple_index(photos_per_age(np.array([25, 30, 60, 61])))
+    375.0
     """
     adults = per_age[23:63]
     return float(500 * adults[2::5].sum() / adults.sum()) if adults.sum() else np.nan
@@ -77,13 +84,11 @@ class AgeRange(NamedTuple):
     held_out: int
     """Photos in `HELD_OUT_SHARE` of them."""
     error_width_years: float
-    """Half of the 95 % interval that the mean absolute error would have there; infinite where no photo is held out."""
-    population_percent: float
-    """Share of the range among people; NaN where no population is given."""
+    """Half width of the 95 % interval that the mean absolute error would have; infinite if no photo is held out."""
 
 
-def per_range(ages: Ages, ranges: Mapping[str, Range], population: Floats | None = None) -> list[AgeRange]:
-    """Count the photos with `ages` (N,) in each range, beside the population's share (101,) of each age."""
+def per_range(ages: Ages, ranges: Mapping[str, Range]) -> list[AgeRange]:
+    """Count the photos with `ages` (N,) in each range."""
     counted = []
     for name, (low, high) in ranges.items():
         photos = int(((ages >= low) & (ages <= high)).sum())
@@ -98,7 +103,6 @@ def per_range(ages: Ages, ranges: Mapping[str, Range], population: Floats | None
                 photos_per_age=photos / (high - low + 1),
                 held_out=held_out,
                 error_width_years=1.96 * ERROR_SPREAD_YEARS / held_out**0.5 if held_out else np.inf,
-                population_percent=np.nan if population is None else float(100 * population[low : high + 1].sum()),
             )
         )
     return counted
@@ -119,14 +123,14 @@ def per_attribute(ages: Ages, attributes: Mapping[str, npt.NDArray[np.str_]]) ->
 
 @dataclass(frozen=True, kw_only=True)
 class LabelNoise:
-    """How far labels of one picture are apart, over the G pictures that come more than once."""
+    """Differences between the labels of one picture, over the G pictures that occur more than once."""
 
     gaps_years: Ages  # (G,) highest minus lowest age
     error_years: Interval
     """Mean absolute error of one label: the mean difference of two, divided by the root of 2 as for normal errors.
 
-    Whatever the distribution of independent errors, it lies between half and the whole of that difference. A bias
-    that all labels share does not show."""
+    For any distribution of independent errors it is between half of that difference and all of it. A bias that all
+    labels share is not included."""
 
     @property
     def n_conflicts(self) -> int:
@@ -135,7 +139,12 @@ class LabelNoise:
 
 
 def label_noise(ages: Ages, groups: Ages) -> LabelNoise:
-    """Compare the ages (N,) of photos of one group (N,). A picture counts once, however many copies it has."""
+    """Compare the ages (N,) within each group (N,) of copies. Each picture counts once, whatever its number of copies.
+
+    >>> noise = label_noise(np.array([30, 34, 50, 50, 70]), np.array([0, 0, 1, 1, 2]))
+    >>> noise.gaps_years.tolist(), noise.n_conflicts, round(noise.error_years.estimate, 3)
+    ([4, 0], 1, 1.414)
+    """
     order = np.lexsort((ages, groups))
     starts = np.flatnonzero(np.diff(groups[order])) + 1
     together = [members for members in np.split(ages[order], starts) if len(members) > 1]

@@ -1,4 +1,4 @@
-"""What the files of a labelled photo set hold: sizes, damage, files without a label, and pictures that come twice."""
+"""Statistics of the files in a labelled photo set: sizes, damage, files without a label, and copies of a picture."""
 
 import hashlib
 import io
@@ -19,7 +19,7 @@ from model.photos.duplicates import THUMBNAIL_SIZE, near_duplicates
 
 
 class Photo(NamedTuple):
-    """What is kept of a readable photo."""
+    """The facts about a readable photo that the study needs."""
 
     digest: bytes
     size: str
@@ -32,20 +32,20 @@ class Photos:
 
     readable: npt.NDArray[np.bool_]  # (N,)
     copies: pd.DataFrame
-    """A row for each readable photo, in the order of the labels: `file_name`, `age`, `digest` of the file, and
-    `group`, which photos of one picture share."""
+    """One row per readable photo, in the order of the labels: `file_name`, `age`, `digest` of the file, and `group`:
+    copies of a picture have the same group."""
     sizes: list[str]  # (R,) such as "200 x 200 JPEG"
     problems: pd.DataFrame
     """`file_name`, `reason` and `detail` of photos that can't be read or are missing."""
     unlabelled: list[str]
-    """Files that no label names."""
+    """Files without a label."""
 
 
 def read_photo(path: Path) -> Photo:
     """Read one photo.
 
     Raises:
-        UnreadablePhotoError: it is missing, or no photo.
+        UnreadablePhotoError: it is missing, or not a photo.
     """
     try:
         content = path.read_bytes()
@@ -60,7 +60,7 @@ def read_photo(path: Path) -> Photo:
 
 
 def read_photos(labelled: LabelledPhotos) -> Photos | None:
-    """Read every photo once; None where the set has no folder of photos."""
+    """Read every photo once; None if the set has no folder of photos."""
     folder = labelled.folder / "final_files"
     if not folder.is_dir():
         return None
@@ -73,16 +73,16 @@ def read_photos(labelled: LabelledPhotos) -> Photos | None:
 
     names = labelled.file_names
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = list(tqdm(threads.map(read, names), "read", len(names), unit="photo", delay=5))
-    photos = [photo for photo in found if isinstance(photo, Photo)]
+        results = list(tqdm(threads.map(read, names), "read", len(names), unit="photo", delay=5))
+    photos = [result for result in results if isinstance(result, Photo)]
     thumbnails = np.array([photo.thumbnail for photo in photos], np.uint8)
-    readable = np.array([isinstance(photo, Photo) for photo in found])
+    readable = np.array([isinstance(result, Photo) for result in results])
     problems = [
         (name, problem.reason, problem.detail)
-        for name, problem in zip(names, found, strict=True)
+        for name, problem in zip(names, results, strict=True)
         if isinstance(problem, UnreadablePhotoError)
     ]
-    there = {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")}
+    files = {entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")}
     return Photos(
         readable=readable,
         copies=pd.DataFrame(
@@ -95,19 +95,19 @@ def read_photos(labelled: LabelledPhotos) -> Photos | None:
         ),
         sizes=[photo.size for photo in photos],
         problems=pd.DataFrame(problems, columns=["file_name", "reason", "detail"]),
-        unlabelled=sorted(there - set(names)),
+        unlabelled=sorted(files - set(names)),
     )
 
 
 def repeated(copies: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `copies` whose picture comes more than once."""
+    """Return the rows of `copies` whose picture occurs more than once."""
     return copies[copies.groupby("group")["group"].transform("size") > 1]
 
 
 def conflicts(copies: pd.DataFrame) -> pd.DataFrame:
     """Return one row per picture with different ages: `youngest`, `oldest` (file names), `low`, `high`, `years` apart.
 
-    The furthest apart come first.
+    The largest difference comes first.
     """
     by_age = repeated(copies).sort_values(["group", "age", "file_name"]).groupby("group")
     ends = by_age.agg(

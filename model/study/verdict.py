@@ -1,4 +1,4 @@
-"""Say in sentences where a model of a labelled photo set will be weak, from the numbers of `age_study`."""
+"""Findings in sentences: where a model trained on a labelled photo set will be weak."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -6,27 +6,25 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from model.evaluation.metrics import DECADES, Ages, Floats
+from model.evaluation.metrics import DECADES, Ages
 from model.photos.data import HELD_OUT_SHARE
 from model.study.age_study import BANDS, AgeRange, LabelNoise, missing_ages, per_range, photos_per_age, whipple_index
 
 WIDE_YEARS = 1.0
-"""A mean error known to no better than this is too vague to compare models by."""
+"""A mean error with a wider interval (half width) is too uncertain to compare models."""
 
 SPARSE_RATIO = 0.25
-"""A band with fewer photos per age than this part of the densest band's: the model's answers are pulled to others."""
-
-SKEW_RATIO = 1.5
-"""A band's share of photos over its share of people, or the inverse, from which an average misleads."""
+"""A band is sparse if it has less than this fraction of the photos per age of the densest band: predictions are pulled
+towards other bands."""
 
 ROUGH_WHIPPLE = 125.0
-"""From here on the United Nations call reported ages rough."""
+"""From this value on, the United Nations call reported ages rough."""
 
 MIN_REPEATED_PICTURES = 10
-"""Fewer tell nothing about label noise."""
+"""With fewer, label noise is not estimated."""
 
 FEW_PHOTOS = 100
-"""Of a group in a band: with fewer, some ten are held out."""
+"""In a group and band: with fewer, about ten are held out."""
 
 N_NAMED = 6
 
@@ -34,7 +32,6 @@ N_NAMED = 6
 def verdict(
     ages: Ages,
     *,
-    population: Floats | None = None,
     noise: LabelNoise | None = None,
     by_attribute: pd.DataFrame | None = None,
 ) -> list[str]:
@@ -42,16 +39,14 @@ def verdict(
 
     Args:
         ages: (N,) labels.
-        population: (101,) share of each age among those whom the model will see, together 1.
-        noise: of pictures that come more than once.
-        by_attribute: what `per_attribute` returns.
+        noise: of pictures that occur more than once; None if there are only labels.
+        by_attribute: what `per_attribute` returns; None if there are no attributes.
     """
-    bands = per_range(ages, BANDS, population)
+    bands = per_range(ages, BANDS)
     return [
         *_of_bands(bands, float(np.median(ages))),
         *_of_gaps(missing_ages(photos_per_age(ages))),
         *_of_decades(per_range(ages, DECADES)),
-        *(_of_skew(bands) if population is not None else []),
         *_of_heaps(whipple_index(photos_per_age(ages))),
         *(_of_noise(noise) if noise is not None else []),
         *(_of_groups(by_attribute) if by_attribute is not None else []),
@@ -101,31 +96,19 @@ def _of_decades(decades: Sequence[AgeRange]) -> Iterator[str]:
         if decade.error_width_years > WIDE_YEARS
     ]
     if wide:
-        yield f"{HELD_OUT_SHARE:.0%} held-out photos are too few to judge a mean error at {', '.join(wide)}."
+        yield f"{HELD_OUT_SHARE:.0%} held-out photos are too few to measure a mean error at {', '.join(wide)}."
     else:
         widest = max(decades, key=lambda decade: decade.error_width_years)
         yield (
-            f"{HELD_OUT_SHARE:.0%} held-out photos suffice to judge every decade: the widest interval of a mean "
+            f"{HELD_OUT_SHARE:.0%} held-out photos are enough for every decade: the widest interval of a mean "
             f"error is ±{widest.error_width_years:.1f} years, at {widest.name}."
         )
-
-
-def _of_skew(bands: Sequence[AgeRange]) -> Iterator[str]:
-    skewed = [
-        f"{band.name} is {band.percent:.1f}% of the photos and {band.population_percent:.1f}% of the population"
-        for band in bands
-        if band.percent > SKEW_RATIO * band.population_percent or band.population_percent > SKEW_RATIO * band.percent
-    ]
-    if skewed:
-        yield f"Skewed: {'; '.join(skewed)}. A mean error over these photos is not that among people: weigh the bands."
-    else:
-        yield "Every band has about its share of the population, so a mean error here is about that among people."
 
 
 def _of_heaps(whipple: float) -> Iterator[str]:
     if whipple >= ROUGH_WHIPPLE:
         yield (
-            f"Labels are rounded: ages ending in 0 and 5 come {whipple / 100:.1f} times as often as they should "
+            f"Labels are rounded: ages ending in 0 and 5 occur {whipple / 100:.1f} times as often as they should "
             f"(Whipple's index {whipple:.0f}), so many labels are estimates, a year or two off."
         )
 
@@ -134,12 +117,12 @@ def _of_noise(noise: LabelNoise) -> Iterator[str]:
     n = len(noise.gaps_years)
     error = noise.error_years
     if n < MIN_REPEATED_PICTURES:
-        yield f"Label noise is unknown: {n} pictures come more than once, too few to compare their labels."
+        yield f"Label noise is unknown: {n} pictures occur more than once, too few to compare their labels."
     elif noise.n_conflicts == 0:
-        yield f"Label noise is unknown: all of {n} pictures that come more than once carry one age, perhaps copied."
+        yield f"Label noise is unknown: the copies of all {n} repeated pictures have one age, perhaps copied."
     else:
         yield (
-            f"Label noise: of {n} pictures that come more than once, {noise.n_conflicts} carry different ages, up to "
+            f"Label noise: of {n} pictures that occur more than once, {noise.n_conflicts} have different ages, up to "
             f"{noise.gaps_years.max()} years apart. A label is off by about {error.estimate:.1f} years "
             f"({error.low:.1f} to {error.high:.1f}), so no model can show a mean error below that here."
         )
@@ -154,11 +137,15 @@ def _of_groups(by_attribute: pd.DataFrame) -> Iterator[str]:
     few = [f"{name} ({photos})" for photos, name in cells if photos < FEW_PHOTOS]
     more = f"; and {len(few) - N_NAMED} more" if len(few) > N_NAMED else ""
     if few:
-        yield f"Fewer than {FEW_PHOTOS} photos, so a larger error would go unseen: {'; '.join(few[:N_NAMED])}{more}."
+        yield f"Fewer than {FEW_PHOTOS} photos, so larger errors would be missed: {'; '.join(few[:N_NAMED])}{more}."
 
 
 def spans(ages: Sequence[int]) -> str:
-    """Write ascending ages with runs joined: `3, 7-9`."""
-    starts = [ages[0], *(age for before, age in pairwise(ages) if age != before + 1)]
-    ends = [*(before for before, age in pairwise(ages) if age != before + 1), ages[-1]]
+    """Write ascending ages with runs joined; empty without ages.
+
+    >>> spans([3, 7, 8, 9])
+    '3, 7-9'
+    """
+    starts = [age for before, age in pairwise([-2, *ages]) if age != before + 1]
+    ends = [age for age, after in pairwise([*ages, -2]) if after != age + 1]
     return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in zip(starts, ends, strict=True))

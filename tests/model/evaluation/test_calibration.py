@@ -7,7 +7,7 @@ from scipy import stats
 
 from model.evaluation import calibration
 from model.evaluation.calibration import cross_fitted, error_kernel, fit
-from model.evaluation.judgement import coverage
+from model.evaluation.tables import coverage
 from model.network import N_AGES, quantile
 
 BINS = np.arange(N_AGES)
@@ -28,47 +28,47 @@ def drawn(n, *, stated, actual, bias=0.0, seed=0):
     return normal(centres, stated), labels
 
 
-def shares(mass, ages):
+def mean_coverage(mass, ages):
     return {level: inside.mean() for level, inside in coverage(mass, ages).items()}
 
 
 @pytest.mark.parametrize(("stated", "actual", "bias"), [(3, 6, 0), (9, 5, 0), (5, 5, 4), (5, 5, 0)])
-def test_intervals_of_new_photos_hold_what_they_say_whatever_was_wrong_before(stated, actual, bias):
+def test_calibration_corrects_too_narrow_too_wide_and_biased_distributions(stated, actual, bias):
     calibrate = fit(*drawn(3000, stated=stated, actual=actual, bias=bias))
     mass, ages = drawn(6000, stated=stated, actual=actual, bias=bias, seed=1)
-    for level, share in shares(calibrate(mass), ages).items():
+    for level, share in mean_coverage(calibrate(mass), ages).items():
         assert share == pytest.approx(level, abs=0.025)
     if (stated, actual, bias) != (5, 5, 0):
-        assert max(abs(share - level) for level, share in shares(mass, ages).items()) > 0.1
+        assert max(abs(share - level) for level, share in mean_coverage(mass, ages).items()) > 0.1
 
 
-def test_a_shifted_prediction_is_shifted_back():
+def test_calibration_removes_bias():
     calibrate = fit(*drawn(3000, stated=5, actual=5, bias=4))
     mass, ages = drawn(3000, stated=5, actual=5, bias=4, seed=1)
     assert np.mean(quantile(mass, 0.5).numpy() - ages) == pytest.approx(-4, abs=0.3)
     assert np.mean(quantile(calibrate(mass), 0.5).numpy() - ages) == pytest.approx(0, abs=0.3)
 
 
-def test_young_and_old_are_calibrated_each_by_their_own():
+def test_young_and_old_are_calibrated_separately():
     rng = np.random.default_rng(0)
     centres = np.concatenate([rng.uniform(15, 30, 2000), rng.uniform(60, 75, 2000)])
     width = np.repeat([2.0, 10.0], 2000)
     ages = np.clip(np.round(centres + rng.normal(0, width)), 0, 100).astype(np.int64)
-    found = coverage(cross_fitted(normal(centres, 5), ages), ages)
+    covered = coverage(cross_fitted(normal(centres, 5), ages), ages)
     for half in (slice(0, 2000), slice(2000, 4000)):
-        for level, inside in found.items():
+        for level, inside in covered.items():
             assert inside[half].mean() == pytest.approx(level, abs=0.04)
 
 
-def test_calibrated_probabilities_are_probabilities():
+def test_calibrated_probabilities_are_not_negative_and_sum_to_1():
     calibrate = fit(*drawn(500, stated=3, actual=6))
     extreme = torch.zeros(3, N_AGES)
     extreme[0, 0] = extreme[1, 100] = 1
     extreme[2] = 1 / N_AGES
     mass = torch.cat([extreme, drawn(50, stated=3, actual=6, seed=1)[0]])
-    found = calibrate(mass)
-    assert (found >= 0).all()
-    assert found.sum(dim=1).tolist() == pytest.approx([1] * 53, abs=1e-5)
+    calibrated = calibrate(mass)
+    assert (calibrated >= 0).all()
+    assert calibrated.sum(dim=1).tolist() == pytest.approx([1] * 53, abs=1e-5)
 
 
 def test_a_few_photos_change_little():
@@ -78,7 +78,7 @@ def test_a_few_photos_change_little():
     assert change[1] < change[2]
 
 
-def test_a_photo_has_no_part_in_its_own_calibration():
+def test_a_photo_does_not_influence_its_own_calibration():
     mass, ages = drawn(200, stated=5, actual=5)
     other = ages.copy()
     other[7] = 100
@@ -87,12 +87,12 @@ def test_a_photo_has_no_part_in_its_own_calibration():
     assert (changed > 0).sum() > 100
 
 
-def test_one_photo_is_calibrated_by_none():
+def test_a_single_photo_is_not_changed():
     mass, ages = drawn(1, stated=5, actual=5)
     assert torch.allclose(cross_fitted(mass, ages), mass, atol=1e-3)
 
 
-def test_the_kernel_finds_the_spread_and_bias_that_errors_were_drawn_with():
+def test_the_kernel_recovers_spread_and_bias_of_the_errors():
     rng = np.random.default_rng(0)
     ages = rng.integers(40, 61, 8_000)
     predicted = np.clip(ages + 2 + rng.normal(0, 4, 8_000), 0, 100)
@@ -100,12 +100,12 @@ def test_the_kernel_finds_the_spread_and_bias_that_errors_were_drawn_with():
     assert kernel.sum(axis=1) == pytest.approx(1)
     mean = kernel[50] @ BINS
     assert mean == pytest.approx(52, abs=0.3)
-    # Errors are borrowed from two years around and smoothed by 1.5: variances add.
+    # Errors come from ages within two years and are smoothed by 1.5: variances add.
     assert np.sqrt(kernel[50] @ (BINS - mean) ** 2) == pytest.approx(np.hypot(4, 1.5), abs=0.3)
     assert weight[50] > 1000
 
 
-def test_the_kernel_agrees_with_counting_where_there_is_much_to_count():
+def test_the_kernel_agrees_with_the_histogram_of_many_photos():
     rng = np.random.default_rng(1)
     ages = np.full(10_000, 40)
     predicted = np.clip(40 + rng.gamma(2, 5, 10_000) - 6, 0, 100)
@@ -115,7 +115,7 @@ def test_the_kernel_agrees_with_counting_where_there_is_much_to_count():
     assert kernel[40] == pytest.approx(smooth, abs=0.008)
 
 
-def test_an_age_without_photos_borrows_from_its_neighbours_and_says_how_few():
+def test_an_age_without_photos_uses_its_neighbours_and_reports_their_weight():
     ages = np.array([20] * 30 + [60] * 30)
     predicted = ages + np.tile([-3.0, 0.0, 3.0], 20)
     kernel, weight = error_kernel(predicted, ages)
@@ -124,7 +124,7 @@ def test_an_age_without_photos_borrows_from_its_neighbours_and_says_how_few():
     assert weight[90] < 1e-3
 
 
-def test_errors_of_the_old_are_not_taken_from_the_middle_aged():
+def test_errors_of_old_people_do_not_come_from_middle_aged_ones():
     ages = np.array([45] * 2000 + [75] * 20)
     predicted = np.where(ages == 75, 67.0, 45.0)
     kernel, weight = error_kernel(predicted, ages)
@@ -132,7 +132,7 @@ def test_errors_of_the_old_are_not_taken_from_the_middle_aged():
     assert weight[75] == pytest.approx(20, abs=0.1)
 
 
-def test_what_is_stored_is_what_is_read():
+def test_a_stored_calibration_is_read_back():
     mass, ages = drawn(300, stated=3, actual=6)
     fitted = fit(mass, ages)
     text = calibration.dump(fitted, quantile(mass, 0.5).double().numpy(), ages)
