@@ -1,11 +1,8 @@
-import pytest
-
 from jobs.build_affinity import screen_lines, screen_products
 
 
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
+def test_a_line_that_cannot_be_used_has_a_reason(rows):
+    cases = [
         ({}, None),
         ({"quantity": -1.0, "amount": -2.0}, None),
         ({"receipt_id": "nobody"}, "receipt_unknown"),
@@ -16,23 +13,23 @@ from jobs.build_affinity import screen_lines, screen_products
         ({"quantity": float("nan")}, "impossible_figure"),
         ({"amount": float("-inf")}, "impossible_figure"),
         ({"amount": 1e10}, "impossible_figure"),
-    ],
-)
-def test_a_line_that_cannot_be_used_has_a_reason(rows, line, reason):
+    ]
+    lines = [{"line_no": number, **line} for number, (line, _) in enumerate(cases)]
     receipts = rows("receipts", {}, {}, {"receipt_id": "rejected"})
     rejected = rows("restricted/quarantine", {"key": "rejected"}, {"key": "rejected"})
-    screened = screen_lines(rows("receipt_lines", line), rows("products", {}), receipts, rejected).collect()
-    assert [(row.reason, row.n_copies) for row in screened] == [(reason, 1)]
+    screened = screen_lines(rows("receipt_lines", *lines), rows("products", {}), receipts, rejected).collect()
+    assert {(row.line_no, row.reason, row.n_copies) for row in screened} == {
+        (line["line_no"], reason, 1) for line, (_, reason) in zip(lines, cases, strict=True)
+    }
 
 
-@pytest.mark.parametrize(
-    ("product", "reason"),
-    [
-        ({}, None),
-        ({"min_age": None}, None),
-        ({"min_age": 121}, "impossible_min_age"),
-        ({"category": None}, "missing_value"),
-    ],
-)
-def test_a_product_that_cannot_be_used_has_a_reason(rows, product, reason):
-    assert [row.reason for row in screen_products(rows("products", product)).collect()] == [reason]
+def test_a_product_that_cannot_be_used_has_a_reason(rows):
+    reasons = {"good": None, "no age": None, "age": "impossible_min_age", "category": "missing_value"}
+    products = rows(
+        "products",
+        {"product_id": "good"},
+        {"product_id": "no age", "min_age": None},
+        {"product_id": "age", "min_age": 121},
+        {"product_id": "category", "category": None},
+    )
+    assert {row.product_id: row.reason for row in screen_products(products).collect()} == reasons

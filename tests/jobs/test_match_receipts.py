@@ -76,18 +76,14 @@ def test_several_photos_are_combined_by_the_median(rows):
     assert (row.n_photos, row.photo_ids, row.p_under_18, row.p_under_25) == (3, ["p0", "p1", "p2"], 0.1, None)
 
 
-@pytest.mark.parametrize(
-    ("age_years", "band"),
-    [(0.0, "under_18"), (17.49, "under_18"), (17.5, "18-29"), (29.49, "18-29"), (29.5, "30_plus"), (100.0, "30_plus")],
-)
-def test_an_age_is_rounded_to_completed_years_and_falls_in_one_band(spark, age_years, band):
-    frame = spark.createDataFrame([(age_years,)], "age_years double")
-    assert frame.select(age_band(F.col("age_years"), BANDS)).collect() == [(band,)]
+def test_an_age_is_rounded_to_completed_years_and_falls_in_one_band(spark):
+    bands = {0.0: "under_18", 17.49: "under_18", 17.5: "18-29", 29.49: "18-29", 29.5: "30_plus", 100.0: "30_plus"}
+    frame = spark.createDataFrame([(age_years,) for age_years in bands], "age_years double")
+    assert dict(frame.select("age_years", age_band(F.col("age_years"), BANDS)).collect()) == bands
 
 
-@pytest.mark.parametrize(
-    ("columns", "reason"),
-    [
+def test_a_receipt_that_cannot_be_used_has_a_reason(rows):
+    cases = [
         ({}, None),
         ({"closed_at": NINE}, None),
         ({"closed_at": at(-1)}, "closes_before_it_opens"),
@@ -96,13 +92,15 @@ def test_an_age_is_rounded_to_completed_years_and_falls_in_one_band(spark, age_y
         ({"closed_at": None}, "missing_value"),
         ({"store_id": None}, "missing_value"),
         ({"cashier_id": None, "id_checked": None}, None),
-    ],
-)
-def test_a_receipt_that_cannot_be_used_has_a_reason(rows, columns, reason):
-    assert [row.reason for row in screen_receipts(rows("receipts", columns), NINE.date()).collect()] == [reason]
+    ]
+    receipts = [{"receipt_id": f"r{number}", **columns} for number, (columns, _) in enumerate(cases)]
+    screened = screen_receipts(rows("receipts", *receipts), NINE.date()).collect()
+    assert {row.receipt_id: row.reason for row in screened} == {
+        f"r{number}": reason for number, (_, reason) in enumerate(cases)
+    }
 
 
-def test_a_time_beyond_reckoning_does_not_stop_the_night(rows):
+def test_a_time_too_large_to_compute_with_does_not_stop_the_night(rows):
     ends_of_time = {"opened_at": F.timestamp_micros(F.lit(-(2**63))), "closed_at": F.timestamp_micros(F.lit(2**63 - 1))}
     screened = screen_receipts(rows("receipts", {}).withColumns(ends_of_time), NINE.date())
     assert [row.reason for row in screened.select("reason").collect()] == ["time_off_date"]

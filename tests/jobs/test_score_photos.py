@@ -2,6 +2,7 @@ import datetime as dt
 import json
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import functions as F
@@ -42,9 +43,8 @@ def test_only_paths_below_the_landing_zone_are_safe(spark, paths, safe):
     assert found == []
 
 
-@pytest.mark.parametrize(
-    ("event", "reason"),
-    [
+def test_an_event_that_cannot_be_used_has_a_reason(rows):
+    cases = [
         ({}, None),
         ({"photo_id": None}, "missing_value"),
         ({"till_id": None}, "missing_value"),
@@ -54,11 +54,13 @@ def test_only_paths_below_the_landing_zone_are_safe(spark, paths, safe):
         ({"captured_at": dt.datetime(1970, 1, 1, tzinfo=dt.UTC)}, "time_off_date"),
         ({"path": "../p1.jpg"}, "path_outside_landing"),
         ({"store_id": "s9"}, "unknown_store"),
-    ],
-)
-def test_an_event_that_cannot_be_used_has_a_reason(rows, event, reason):
+    ]
+    events = [{"photo_id": f"p{number}", **event} for number, (event, _) in enumerate(cases)]
     stores = rows("receipts", {}, {"receipt_id": "r2"}).select("store_id")
-    assert [row.reason for row in screen_events(rows("photo_events", event), stores, DATE).collect()] == [reason]
+    screened = screen_events(rows("photo_events", *events), stores, DATE).collect()
+    assert {row.photo_id: row.reason for row in screened} == {
+        event["photo_id"]: reason for event, (_, reason) in zip(events, cases, strict=True)
+    }
 
 
 def reason_of(read, path):
@@ -136,6 +138,9 @@ def test_a_run_ends_with_the_model_it_began_with_though_the_link_to_it_moves(
     first, second, link = (tmp_path / "store" / name for name in ("first", "second", "current"))
     for folder in (first, second):
         shutil.copytree(model_folder, folder)
+    landing = shutil.copytree(chain / "landing", tmp_path / "landing")
+    (events,) = (landing / "photo_events").rglob("*.parquet")
+    pq.write_table(pq.ParquetFile(events).read().slice(0, 8), events)
     card = json.loads((second / "model.json").read_text())
     (second / "model.json").write_text(json.dumps({**card, "note": "a later model"}))
     link.symlink_to("first")
@@ -150,7 +155,7 @@ def test_a_run_ends_with_the_model_it_began_with_though_the_link_to_it_moves(
     monkeypatch.setattr(score_photos.predict, "prepare", promote_meanwhile)
     score_photos.main(
         score_photos.Settings(
-            business_date=DATE, landing=str(chain / "landing"), warehouse=str(tmp_path / "warehouse"), model=link
+            business_date=DATE, landing=str(landing), warehouse=str(tmp_path / "warehouse"), model=link
         )
     )
     ages = DeltaTable(tmp_path / "warehouse" / "restricted" / "photo_ages").to_pyarrow_table()
