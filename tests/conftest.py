@@ -2,8 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 from pyspark.sql import SparkSession
 
@@ -11,6 +13,32 @@ from jobs.tables.spark import spark_session
 
 # Before Spark starts, or its workers run the first python3 of the PATH.
 os.environ["PYSPARK_PYTHON"] = sys.executable
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], object]], None]:
+    """Wait until a condition holds; fail after 30 seconds."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, "the condition is still false after 30 seconds"
+            time.sleep(0.05)
+
+    return wait
+
+
+@pytest.fixture
+def wait_until_ended(wait_until: Callable[[Callable[[], object]], None]) -> Callable[[int], None]:
+    """Wait until a process has ended."""
+
+    def has_ended(pid: int) -> bool:
+        try:  # in a container, process 1 may not collect orphans: they stay zombies
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    return lambda pid: wait_until(lambda: has_ended(pid))
 
 
 @pytest.fixture(scope="session")
