@@ -1,4 +1,4 @@
-"""One Spark session for the whole run: starting one costs five seconds."""
+"""One Spark session for all tests, which costs five seconds, and how to wait for processes."""
 
 import atexit
 import os
@@ -61,8 +61,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         spark__master="local[2]",
         spark__driver__memory="2g",
         spark__log__level="ERROR",
-        spark__ui__enabled="false",  # a port per run, and nobody looks
-        spark__sql__shuffle__partitions="2",  # a handful of rows
+        spark__ui__enabled="false",  # no port, no start-up of a web server
+        spark__sql__shuffle__partitions="1",  # tests shuffle a handful of rows; a partition costs a task
+        spark__default__parallelism="1",  # the same for createDataFrame and RDDs
+        spark__sql__adaptive__enabled="false",  # plans again after each stage; a small query takes a fifth longer
         spark__local__dir=str(scratch / "local"),
         spark__sql__warehouse__dir=str(scratch / "warehouse"),
     )
