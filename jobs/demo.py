@@ -94,8 +94,13 @@ def exit_on_signal(number: int, _frame: object) -> NoReturn:
 
 
 def train_model(labelled: Path, model: Path) -> None:
-    """Train a model that is good enough to show the affinities."""
-    flags = ["--pretrained", "none", "--image-size", "48", "--epochs", "6", "--batch-size", "32"]
+    """Train a small model: held-out error 9.3 years instead of 25 for a constant guess, enough to show affinities.
+
+    A photo of 32 pixels costs 0.4 of one of 48 pixels. At 48 pixels, 6 epochs with a learning rate of 1e-3 reached
+    11.4 years.
+    """
+    size, schedule = ["--image-size", "32"], ["--epochs", "5", "--batch-size", "32", "--learning-rate", "2e-3"]
+    flags = ["--pretrained", "none", *size, *schedule]
     with child([sys.executable, "-m", "model.train", "--data", str(labelled), "--out", str(model), *flags]):
         pass
 
