@@ -1,5 +1,6 @@
-"""Airflow without a database: a scratch home, our dags folder, and no Variables or connections but these."""
+"""Airflow without a database: a scratch home, our dags folder, and only these Variables and connections."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 VARIABLES = {
     "bread_salt_landing": "s3a://chain/landing",
-    "bread_salt_warehouse": "/srv/bread salt/warehouse",  # a space, as the shell must not split it
+    "bread_salt_warehouse": "/srv/bread salt/warehouse",  # the shell must not split it at the space
     "bread_salt_model": "/srv/models/age",
     "bread_salt_labelled": "/srv/labelled faces",
     "bread_salt_model_store": "/srv/models",
@@ -19,13 +20,13 @@ VARIABLES = {
 
 
 def pytest_addoption(parser):
-    parser.addoption("--rebuild-golden", action="store_true", help="write the golden files of the DAGs anew")
+    parser.addoption("--rebuild-golden", action="store_true", help="overwrite the golden files of the DAGs")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def airflow_environment(tmp_path_factory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("TIME_ZONE", "PYTHON", "SCORING_POOL", "DRIVER_MEMORY", "PRESET"):
+        for name in ("AGE_BANDS", "TIME_ZONE", "PYTHON", "SCORING_POOL", "DRIVER_MEMORY", "PRESET"):
             patch.delenv(f"BREAD_SALT_{name}", raising=False)
         patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
         patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
@@ -39,11 +40,17 @@ def project() -> Path:
 
 
 @pytest.fixture
-def load_dags() -> Callable:
-    """Parse the dags folder under the present environment, as a scheduler or worker would."""
+def load_dags(monkeypatch) -> Callable:
+    """Parse the dags folder in the current environment, as a new process of the scheduler or a worker does."""
     from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415 - after AIRFLOW_HOME is set
 
-    return lambda: DagBag(PROJECT / "dags")
+    monkeypatch.syspath_prepend(PROJECT / "dags")  # Airflow's processes do this
+
+    def parse() -> DagBag:
+        sys.modules.pop("bread_salt", None)  # it reads the environment when it is imported
+        return DagBag(PROJECT / "dags")
+
+    return parse
 
 
 @pytest.fixture
@@ -58,7 +65,7 @@ def training(load_dags):
 
 @pytest.fixture
 def scheduled_runs() -> Callable:
-    """All (interval start, run time) of a DAG between two local midnights, as its scheduler computes them."""
+    """Every (interval start, run time) of a DAG between two local midnights, as the scheduler computes them."""
     from airflow.serialization.serialized_objects import DagSerialization  # noqa: PLC0415
 
     def compute(dag, first, last):
@@ -71,7 +78,7 @@ def scheduled_runs() -> Callable:
 
 @pytest.fixture
 def template_context() -> Callable:
-    """What a task is rendered with; a row factory for runs."""
+    """Build the context that a task is rendered with."""
 
     def make(
         *,

@@ -4,8 +4,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-# 2026's changes of the clock: Auckland 5 April and 27 September, Vienna 29 March and 25 October,
-# Los Angeles 8 March and 1 November. In Vienna and Los Angeles they hit 02:00 itself.
+# Clock changes of 2026: Auckland 5 April and 27 September, Vienna 29 March and 25 October,
+# Los Angeles 8 March and 1 November. In Vienna and Los Angeles they are at 02:00.
 ZONES = ["UTC", "Pacific/Auckland", "Europe/Vienna", "America/Los_Angeles"]
 
 
@@ -20,7 +20,9 @@ def nightly_in(load_dags, monkeypatch):
 
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
-def test_a_year_of_runs_has_each_business_date_once(zone, run_type, nightly_in, scheduled_runs, template_context):
+def test_a_year_of_runs_has_each_business_date_exactly_once(
+    zone, run_type, nightly_in, scheduled_runs, template_context
+):
     dag, local = nightly_in(zone), ZoneInfo(zone)
     business_date = dag.user_defined_macros["business_date"]
     runs = scheduled_runs(dag, datetime(2026, 2, 1, tzinfo=local), datetime(2026, 12, 31, 23, 59, tzinfo=local))
@@ -32,7 +34,7 @@ def test_a_year_of_runs_has_each_business_date_once(zone, run_type, nightly_in, 
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_a_run_starts_in_the_night_after_its_business_date(zone, nightly_in, scheduled_runs):
+def test_run_starts_in_the_night_after_its_business_date(zone, nightly_in, scheduled_runs):
     local = ZoneInfo(zone)
     midnight = datetime(2026, 11, 15, tzinfo=local)
     ((_, run_after),) = scheduled_runs(nightly_in(zone), midnight, midnight + timedelta(hours=23))
@@ -40,7 +42,7 @@ def test_a_run_starts_in_the_night_after_its_business_date(zone, nightly_in, sch
 
 
 @pytest.mark.parametrize("run_type", ["scheduled", "backfill", "manual", "asset_triggered"])
-def test_a_date_that_is_given_wins(run_type, nightly, template_context):
+def test_given_business_date_has_priority(run_type, nightly, template_context):
     context = template_context(
         business_date="2026-11-09",
         run_type=run_type,
@@ -51,7 +53,7 @@ def test_a_date_that_is_given_wins(run_type, nightly, template_context):
 
 
 @pytest.mark.parametrize("run_type", ["manual", "asset_triggered"])
-def test_a_run_without_a_date_of_its_own_fails_rather_than_guess(run_type, nightly, template_context):
+def test_manual_run_without_a_business_date_fails(run_type, nightly, template_context):
     from airflow.sdk.exceptions import AirflowFailException  # noqa: PLC0415
 
     context = template_context(run_type=run_type, data_interval_start=datetime(2026, 11, 20, 2, 0, tzinfo=UTC))
@@ -60,14 +62,14 @@ def test_a_run_without_a_date_of_its_own_fails_rather_than_guess(run_type, night
 
 
 @pytest.mark.parametrize("wrong", ["09.11.2026", "2026-02-30", "yesterday", 20261109])
-def test_what_is_no_date_is_refused_when_the_run_is_triggered(wrong, nightly):
+def test_invalid_business_date_is_rejected_when_the_run_is_triggered(wrong, nightly):
     from airflow.sdk.exceptions import ParamValidationError  # noqa: PLC0415
 
     with pytest.raises(ParamValidationError, match="Invalid input for param business_date"):
         nightly.params["business_date"] = wrong
 
 
-def test_a_missing_variable_fails_the_task_by_name(nightly, template_context):
+def test_error_names_the_missing_airflow_variable(nightly, template_context):
     from jinja2 import UndefinedError  # noqa: PLC0415
 
     context = template_context(business_date="2026-11-09") | {"var": {"value": {}}}
@@ -75,36 +77,50 @@ def test_a_missing_variable_fails_the_task_by_name(nightly, template_context):
         nightly.get_task("score_photos").render_template_fields(context)
 
 
-def test_waiting_holds_no_slot_and_ends(nightly):
+def test_sensor_frees_its_slot_and_times_out(nightly):
     sensor = nightly.get_task("await_landing")
     assert sensor.reschedule
     assert sensor.retry_exit_code == 75
     assert timedelta(hours=1) <= timedelta(seconds=sensor.timeout) <= timedelta(hours=12)
 
 
-def test_the_tasks_follow_one_another_and_checks_is_the_last(nightly):
+def test_tasks_run_in_order_and_end_with_checks(nightly):
     order = [task.task_id for task in nightly.topological_sort()]
     assert order == ["await_landing", "score_photos", "match_receipts", "build_affinity", "checks"]
     for before, after in itertools.pairwise(order):
         assert nightly.get_task(before).downstream_task_ids == {after}
 
 
-def test_only_the_last_task_says_that_the_tables_are_ready(nightly):
+def test_only_the_last_task_updates_the_asset(nightly):
     outlets = {task.task_id: [asset.name for asset in task.outlets] for task in nightly.tasks if task.outlets}
     assert outlets == {"checks": ["bread_salt_analytics"]}
 
 
-def test_scoring_uses_the_pool_that_the_operator_names(nightly_in, monkeypatch):
+def test_scoring_uses_the_configured_pool(nightly_in, monkeypatch):
     assert nightly_in("UTC").get_task("score_photos").pool == "default_pool"
     monkeypatch.setenv("BREAD_SALT_SCORING_POOL", "gpu")
     assert nightly_in("UTC").get_task("score_photos").pool == "gpu"
 
 
+def test_age_bands_are_passed_to_match_receipts_only_if_they_are_set(load_dags, monkeypatch, template_context):
+    import tyro  # noqa: PLC0415
+
+    from jobs import match_receipts  # noqa: PLC0415
+
+    monkeypatch.setenv("BREAD_SALT_AGE_BANDS", "under_18  18-39 40_plus")
+    tasks = {task.task_id: task for task in load_dags().dags["nightly_purchase_analytics"].tasks}
+    assert "--age-bands" not in tasks["score_photos"].application_args + tasks["build_affinity"].application_args
+    task = tasks["match_receipts"]
+    task.render_template_fields(template_context(business_date="2026-11-09"))
+    settings = tyro.cli(match_receipts.Settings, args=task.application_args)
+    assert settings.age_bands == ("under_18", "18-39", "40_plus")
+
+
 @pytest.fixture
-def spark_submit_exiting_with(tmp_path, monkeypatch):
-    def put_on_path(exit_code):
+def fake_spark_submit(tmp_path, monkeypatch):
+    def put_on_path(script):
         program = tmp_path / "spark-submit"
-        program.write_text(f"#!/bin/sh\nexit {exit_code}\n")
+        program.write_text(f"#!/bin/bash\n{script}\n")
         program.chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
 
@@ -112,15 +128,31 @@ def spark_submit_exiting_with(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("exit_code", "is_final"), [(2, True), (1, False), (22, False), (137, False)])
-def test_a_job_is_retried_unless_a_person_must_mend_its_input(
-    exit_code, is_final, nightly, template_context, spark_submit_exiting_with
-):
+def test_job_is_retried_except_after_exit_code_2(exit_code, is_final, nightly, template_context, fake_spark_submit):
     from airflow.sdk.exceptions import AirflowException, AirflowFailException  # noqa: PLC0415
 
-    spark_submit_exiting_with(exit_code)
+    fake_spark_submit(f"exit {exit_code}")
     task = nightly.get_task("score_photos")
     task.render_template_fields(template_context(business_date="2026-11-09"))
     with pytest.raises(AirflowException) as raised:
         task.execute({})
-    task._hook._submit_sp.stdout.close()  # the provider leaves it open
+    task._hook._submit_sp.stdout.close()  # the provider does not close it
     assert isinstance(raised.value, AirflowFailException) == is_final
+
+
+def test_killed_job_also_ends_its_driver(
+    *, nightly, template_context, fake_spark_submit, tmp_path, monkeypatch, wait_until_ended
+):
+    """Spark-submit becomes the JVM, and the Python driver is its child. The provider kills only the JVM."""
+    from airflow.sdk.exceptions import AirflowException  # noqa: PLC0415
+
+    fake_spark_submit(f"sleep 300 & echo $! > {tmp_path}/driver; echo started; wait")
+    task = nightly.get_task("score_photos")
+    task.render_template_fields(template_context(business_date="2026-11-09"))
+    task._hook = task._get_hook()
+    # Airflow calls on_kill in a signal handler, while the operator reads the output of spark-submit.
+    monkeypatch.setattr(task._hook, "_process_spark_submit_log", lambda lines: (next(lines), task.on_kill()))
+    with pytest.raises(AirflowException, match="Error code is: -15"):
+        task.execute({})
+    task._hook._submit_sp.stdout.close()
+    wait_until_ended(int((tmp_path / "driver").read_text()))

@@ -1,6 +1,6 @@
-"""Each task's command line for a date, against `golden/<dag_id>.<task_id>.txt`.
+"""Each task's command line for a date, compared with `golden/<dag_id>.<task_id>.txt`.
 
-After a change that is meant: `pytest tests/dags --rebuild-golden`, and read the difference.
+After an intended change: `pytest tests/dags --rebuild-golden`, then review the difference.
 """
 
 import shlex
@@ -26,7 +26,7 @@ def commands(load_dags, template_context, project) -> dict[str, str]:
 
 
 def command(task) -> str:
-    """One argument a line, so that a difference shows the argument."""
+    """One argument per line, so that a difference shows the argument."""
     if hasattr(task, "bash_command"):
         arguments = shlex.split(task.bash_command)
     else:
@@ -35,7 +35,7 @@ def command(task) -> str:
     return "\n".join(arguments) + "\n"
 
 
-def test_each_task_runs_the_command_of_its_golden_file(commands, request):
+def test_each_task_runs_the_command_in_its_golden_file(commands, request):
     if request.config.getoption("--rebuild-golden", default=False):
         for old in GOLDEN.glob("*.txt"):
             old.unlink()
@@ -45,14 +45,15 @@ def test_each_task_runs_the_command_of_its_golden_file(commands, request):
     assert commands == golden
 
 
-def test_each_spark_task_submits_a_program_that_exists(load_dags):
+def test_each_spark_task_submits_an_existing_job(load_dags, project):
     for dag in load_dags().dags.values():
         for task in dag.tasks:
             if hasattr(task, "application"):
                 assert Path(task.application).is_file(), task.application
+                assert Path(task.application).parent == project / "jobs"
 
 
-def test_without_a_connection_the_jobs_run_locally_and_not_on_yarn(load_dags, monkeypatch):
+def test_jobs_run_locally_if_the_connection_does_not_exist(load_dags, monkeypatch):
     monkeypatch.delenv("AIRFLOW_CONN_SPARK_DEFAULT")
     task = load_dags().dags["nightly_purchase_analytics"].get_task("score_photos")
     command = task._get_hook()._build_spark_submit_command(task.application)

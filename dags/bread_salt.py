@@ -1,0 +1,96 @@
+"""What the DAGs share: time zone, interpreter, pool and the operators for our programs. This file is not a DAG."""
+
+import functools
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import BaseHook, Context
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowTaskTimeout,
+)
+
+JOBS = Path(__file__).resolve().parents[1] / "jobs"
+
+PYTHON = os.environ.get("BREAD_SALT_PYTHON", sys.executable)
+QUOTED_PYTHON = shlex.quote(PYTHON)
+"""For shell commands."""
+
+# A task whose pool does not exist is never scheduled, so using another pool is opt-in.
+POOL = os.environ.get("BREAD_SALT_SCORING_POOL", "default_pool")
+"""Pool of the tasks that use a GPU."""
+
+try:
+    TIME_ZONE = ZoneInfo(os.environ.get("BREAD_SALT_TIME_ZONE", "UTC"))
+except (ZoneInfoNotFoundError, ValueError) as error:
+    raise ValueError(f"BREAD_SALT_TIME_ZONE must be an IANA time zone such as Europe/Vienna: {error}") from error
+
+_SHUTDOWN_SECONDS = 10
+
+
+class SparkJobOperator(SparkSubmitOperator):
+    """Submits one of our jobs. Does not retry after exit code 2: wrong input or configuration."""
+
+    def _get_hook(self) -> SparkSubmitHook:
+        """Submit locally if the connection does not exist (the provider would submit to YARN)."""
+        hook = super()._get_hook()
+        try:
+            BaseHook.get_connection(self._conn_id)
+        except AirflowNotFoundException:
+            hook._connection["master"] = "local[*]"  # noqa: SLF001  the hook has no argument for it
+        # A process group of its own, so that on_kill reaches the Python driver, which is a child of the JVM.
+        hook.submit = functools.partial(hook.submit, start_new_session=True)
+        return hook
+
+    def execute(self, context: Context) -> None:
+        """Run the job."""
+        try:
+            super().execute(context)
+        except AirflowException as error:
+            if "Error code is: 2." in str(error):
+                raise AirflowFailException(f"{self.task_id}: see the line 'error: ...' above") from error
+            raise
+
+    def on_kill(self) -> None:
+        """End the JVM and the Python driver; the provider kills only the JVM, and the driver could go on writing.
+
+        Spark's Python workers are in a group of their own. They exit when the JVM closes their input.
+        """
+        process = self._hook._submit_sp if self._hook else None  # noqa: SLF001
+        if process and process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_SHUTDOWN_SECONDS)  # the JVM deletes its scratch files
+        super().on_kill()
+
+
+class ProgramOperator(BashOperator):
+    """Runs one of our programs. Does not retry after exit code 2 (wrong input or configuration) or a timeout.
+
+    `on_kill` of BashOperator sends SIGTERM to the shell's process group, which includes the program.
+    """
+
+    def execute(self, context: Context) -> Any:
+        """Run the program."""
+        try:
+            return super().execute(context)
+        except AirflowException as error:
+            if str(error).endswith("exit code 2."):
+                raise AirflowFailException(f"{self.task_id}: see the line 'error: ...' above") from error
+            raise
+        except AirflowTaskTimeout as error:
+            self.on_kill()  # Airflow calls it only if it receives AirflowTaskTimeout
+            raise AirflowFailException(f"{self.task_id} reached its execution_timeout; clear it to continue") from error
