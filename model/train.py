@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from model import precision
 from model.cli import InputError, run
 from model.network import AgeNetwork, Head, NetworkConfig, pretrained_backbone
 from model.photos.data import HELD_OUT_SHARE, LabelledPhotos, read_labels
 from model.predict import AgePredictor, network_output
 from model.release import checkpoint, contents as release
 from model.training.epoch import held_out_mae, train_one_epoch
-from model.training.progress import Part, Progress, alone
+from model.training.progress import Progress, Stateful, exclusive
 from model.training.recipe import PRESETS, Preset, Recipe
 
 
@@ -92,8 +93,8 @@ def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos
         fused=True,
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=n_steps, pct_start=0.15)
-    parts: dict[str, Part] = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    facts = _plain(settings, pretrained)
+    parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    facts = {**_plain(settings, pretrained), "precision": precision.name(precision.native_dtype(device))}
     photos_digest = hashlib.sha256("".join(training.digests).encode()).hexdigest()[:16]
     progress = Progress(
         folder=_progress_folder(settings.out),
@@ -129,7 +130,7 @@ def train(settings: Settings, training: LabelledPhotos, held_out: LabelledPhotos
                 )
             history.append({name: round(value, 4) for name, value in figures.items()})
             bar.write(f"epoch {epoch + 1}: {history[-1]}")
-            progress.keep(parts, history)
+            progress.save(parts, history)
     peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
     return network, {
         "training": {
@@ -173,7 +174,7 @@ def main(settings: Settings) -> None:
     if not training.file_names or len(held_out.file_names) < 2:
         raise InputError(f"{settings.data} has too few photos to keep {settings.held_out_share:.0%} apart")
     kept = _progress_folder(settings.out)
-    with alone(kept):
+    with exclusive(kept):
         network, facts = train(settings, training, held_out)
         checkpoint.save(kept / "model", network, facts)
         output = network_output(AgePredictor(kept / "model"), held_out)  # as it will run, not as it was trained

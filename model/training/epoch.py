@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from model import precision
 from model.network import AgeNetwork, decode, loss
 from model.photos.augment import augment
 from model.photos.data import Pixels
@@ -77,11 +78,12 @@ def train_one_epoch(  # noqa: PLR0913  a step needs them all, by name
     network.train()
     sums = torch.zeros(2, device=photos.device)
     clock = _Clock(photos.device)
+    autocast = precision.autocast(photos.device)
     for step, rows in enumerate(batches, start=1):
         clock.mark()
         batch = augment(photos[rows], generator, recipe.variation, recipe.erased_share)
         clock.mark()
-        with torch.autocast(photos.device.type, torch.bfloat16):
+        with autocast:
             output = network(batch)
         step_loss = loss(output, ages[rows], label_sigma_years=recipe.label_sigma_years)
         optimizer.zero_grad(set_to_none=True)
@@ -109,7 +111,7 @@ def held_out_mae(network: AgeNetwork, photos: Pixels, ages: Tensor, batch_size: 
     network.eval()
     device = next(network.parameters()).device
     found = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+    with torch.inference_mode(), precision.autocast(device):
         for start in range(0, len(photos), batch_size):
             batch = torch.from_numpy(photos[start : start + batch_size]).to(device)
             found.append(decode(network(batch)).age_years.cpu())

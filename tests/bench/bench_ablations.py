@@ -27,7 +27,7 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from model import network, train
+from model import network, precision, train
 from model.evaluation import calibration
 from model.network import N_AGES, decode, loss, quantile
 from model.photos import augment
@@ -116,7 +116,7 @@ def readings(trained: network.AgeNetwork, held_out: LabelledPhotos, image_size: 
 
     def output(read: Callable[[Tensor], Tensor]) -> Tensor:
         trained.eval()
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        with torch.inference_mode(), precision.autocast(device):
             return torch.cat([read(batch.to(device)).cpu() for batch in photos.split(64)])
 
     def mae(ages: Tensor) -> float:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from model import compiled as package, network, predict, promote, train
+from model import network, precision, predict, promote, train
 from model.network import AgeNetwork, NetworkConfig
 from model.photos.data import decode_photo
 from model.release import checkpoint
@@ -119,23 +119,35 @@ def released(tmp_path_factory, untrained):
     return folder
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory, untrained):
-    """A model folder with its compiled package, what `prepare` said, and what it left in TMPDIR."""
-    if not package.cpu_has_bfloat16():
-        pytest.skip("packages are built for processors with bfloat16 instructions")
+@pytest.fixture(scope="session", params=[torch.float32, torch.bfloat16], ids=precision.name)
+def _compiled_package(request, tmp_path_factory, untrained):
+    dtype = request.param
     if torch.cuda.is_available():
-        pytest.skip("packages are built where there is no GPU")
+        pytest.skip("runs without a GPU: with one, no package is built")
+    if dtype == torch.bfloat16 and precision.native_dtype(torch.device("cpu")) != dtype:
+        pytest.skip("runs on a CPU with bfloat16 instructions: no package is built in emulated bfloat16")
     root = tmp_path_factory.mktemp("compiled")
     checkpoint.save(root / "age", untrained(), {})
     (root / "tmp").mkdir()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precision, "native_dtype", lambda _: dtype)
         patch.setattr(network, "resnet50", shallow_resnet)
         patch.setenv("TMPDIR", str(root / "tmp"))
         patch.setattr(tempfile, "tempdir", None)
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(root / "inductor"))
-        said = predict.prepare(root / "age")
-    return root / "age", said, list((root / "tmp").iterdir())
+        message = predict.prepare(root / "age")
+        left_in_tmpdir = list((root / "tmp").iterdir())
+    return SimpleNamespace(folder=root / "age", dtype=dtype, message=message, left_in_tmpdir=left_in_tmpdir)
+
+
+@pytest.fixture
+def compiled_model(_compiled_package, monkeypatch):
+    """A model folder with its compiled package, the message of `prepare`, and the files that it left in TMPDIR.
+
+    Each test runs in float32 and in bfloat16, whichever of the two the processor's own precision is.
+    """
+    monkeypatch.setattr(precision, "native_dtype", lambda _: _compiled_package.dtype)
+    return _compiled_package
 
 
 @pytest.fixture

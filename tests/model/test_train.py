@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import train
+from model import precision, train
 from model.cli import InputError
 from model.network import decode
 from model.photos.augment import augment
@@ -161,15 +161,38 @@ def test_a_step_is_what_the_recipe_says(settings, monkeypatch):
     }
 
 
-def test_the_error_shown_after_an_epoch_is_that_of_the_held_out_photos_and_teaches_nothing(untrained, labelled_set):
+@pytest.mark.parametrize(("dtype", "tolerance_years"), [(torch.float32, 0.001), (torch.bfloat16, 0.2)])
+def test_held_out_error_is_that_of_the_held_out_photos_and_changes_no_weights(
+    untrained, labelled_set, monkeypatch, dtype, tolerance_years
+):
+    monkeypatch.setattr(precision, "native_dtype", lambda _: dtype)
     labelled = read_labels(labelled_set(range(5, 77, 6)))
     photos, network = labelled.pixels(32), untrained().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    shown = epoch.held_out_mae(network, photos, torch.from_numpy(labelled.ages), batch_size=5)
+    mae = epoch.held_out_mae(network, photos, torch.from_numpy(labelled.ages), batch_size=5)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     with torch.no_grad():
-        found = decode(network.eval()(torch.from_numpy(photos))).age_years
-    assert shown == pytest.approx(np.abs(found.numpy() - labelled.ages).mean(), abs=0.2)  # bfloat16
+        estimate = decode(network.eval()(torch.from_numpy(photos)))
+    assert mae == pytest.approx(np.abs(estimate.age_years.numpy() - labelled.ages).mean(), abs=tolerance_years)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_training_computes_in_the_native_precision(settings, monkeypatch, tmp_path, dtype):
+    monkeypatch.setattr(precision, "native_dtype", lambda _: dtype)
+    seen = set()
+    conv2d = torch.nn.functional.conv2d
+
+    def watched_conv2d(*arguments):
+        output = conv2d(*arguments)
+        seen.add(output.dtype)
+        return output
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", watched_conv2d)
+    train.main(settings(epochs=1))
+    assert seen == {dtype}
+    assert checkpoint.read_card(tmp_path / "age")["training"]["precision"] == precision.name(dtype)
+    (loss,) = (row["loss"] for row in checkpoint.read_card(tmp_path / "age")["history"])
+    assert 0 < loss < 10
 
 
 @pytest.mark.parametrize(

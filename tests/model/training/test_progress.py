@@ -8,12 +8,12 @@ import time
 import pytest
 import torch
 
-from model import train
+from model import precision, train
 from model.cli import InputError
 from model.network import pretrained_backbone
 from model.release import checkpoint
 from model.training import epoch
-from model.training.progress import alone
+from model.training.progress import exclusive
 
 
 def weights(folder):
@@ -96,19 +96,19 @@ def test_a_training_cut_off_before_the_model_folder_was_written_trains_no_more(s
 
 def test_a_training_does_not_go_on_with_other_settings_or_photos(settings, cut_off, tmp_path):
     cut_off(settings(), at_epoch=1)
-    with pytest.raises(InputError, match=r"was begun with other learning_rate, seed; go on with the same, or remove"):
+    with pytest.raises(InputError, match=r"was saved by a run with another learning_rate, seed; resume with the same"):
         train.main(settings(seed=5, learning_rate=0.5))
     pictures = {path: path.read_bytes() for path in (tmp_path / "faces" / "final_files").iterdir()}
     for path, content in pictures.items():
         path.write_bytes(content + b"\0")  # behind the end of the image: other content, same pixels and split
-    with pytest.raises(InputError, match="was begun with other training_photos"):
+    with pytest.raises(InputError, match="was saved by a run with another training_photos"):
         train.main(settings())
     for path, content in pictures.items():
         path.write_bytes(content)
     labels = tmp_path / "faces" / "labels.csv"
     before = labels.read_text()
     labels.write_text(before.replace("1\n", "2\n"))
-    with pytest.raises(InputError, match="was begun with other training_fingerprint"):
+    with pytest.raises(InputError, match="was saved by a run with another training_fingerprint"):
         train.main(settings())
     labels.write_text(before)
     train.main(settings())
@@ -122,14 +122,31 @@ def test_a_training_does_not_go_on_from_another_backbone(settings, cut_off, tmp_
     put_backbone(1)
     cut_off(settings(pretrained=str(tmp_path / "begin.pt")), at_epoch=1)
     put_backbone(2)
-    with pytest.raises(InputError, match="was begun with other pretrained"):
+    with pytest.raises(InputError, match="was saved by a run with another pretrained"):
         train.main(settings(pretrained=str(tmp_path / "begin.pt")))
+
+
+@pytest.mark.parametrize(("before", "after"), [("bfloat16", "float32"), ("float32", "bfloat16")])
+def test_training_restarts_from_the_first_epoch_in_another_precision(
+    settings, cut_off, tmp_path, monkeypatch, capsys, *, before, after
+):
+    monkeypatch.setattr(precision, "native_dtype", lambda _: getattr(torch, before))
+    cut_off(settings(), at_epoch=2)
+    monkeypatch.setattr(precision, "native_dtype", lambda _: getattr(torch, after))
+    capsys.readouterr()
+    train.main(settings())
+    printed = capsys.readouterr().out
+    assert f"age.training was saved by a run in {before}; this machine trains in {after}, so training rest" in printed
+    facts = checkpoint.read_card(tmp_path / "age")
+    assert facts["training"]["precision"] == after
+    train.main(settings(out="whole"))
+    assert weights(tmp_path / "age") == weights(tmp_path / "whole")
 
 
 def test_one_training_at_a_time_writes_a_folder(settings, tmp_path):
     with (
-        alone(tmp_path / "age.training"),
-        pytest.raises(InputError, match=r"another training is at work in .*age\.training"),
+        exclusive(tmp_path / "age.training"),
+        pytest.raises(InputError, match=r"another training run uses .*age\.training"),
     ):
         train.main(settings())
 
@@ -154,7 +171,7 @@ def test_a_removal_that_was_cut_off_stands_in_nobodys_way(settings, tmp_path, mo
 
 def test_a_folder_of_something_else_is_never_taken_for_progress_and_removed(settings, tmp_path, labelled_set):
     labelled_set([30, 40], name="age.training")
-    with pytest.raises(InputError, match=r"age\.training holds something else than a training's progress"):
+    with pytest.raises(InputError, match=r"age\.training is not the progress of a training run"):
         train.main(settings())
     assert (tmp_path / "age.training" / "labels.csv").is_file()
 
