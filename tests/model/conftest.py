@@ -1,6 +1,7 @@
 import io
 import sys
 import tempfile
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -119,35 +120,24 @@ def released(tmp_path_factory, untrained):
     return folder
 
 
-@pytest.fixture(scope="session", params=[torch.float32, torch.bfloat16], ids=precision.name)
-def _compiled_package(request, tmp_path_factory, untrained):
-    dtype = request.param
+@pytest.fixture(scope="session")
+def compiled_model(tmp_path_factory, untrained):
+    """A model folder with its compiled package, the message of `prepare`, and the files that it left in TMPDIR."""
     if torch.cuda.is_available():
         pytest.skip("runs without a GPU: with one, no package is built")
-    if dtype == torch.bfloat16 and precision.native_dtype(torch.device("cpu")) != dtype:
-        pytest.skip("runs on a CPU with bfloat16 instructions: no package is built in emulated bfloat16")
+    if precision.native_dtype(torch.device("cpu")) != torch.bfloat16:
+        pytest.skip("runs on a CPU with bfloat16 instructions: in float32 no package is built")
     root = tmp_path_factory.mktemp("compiled")
     checkpoint.save(root / "age", untrained(), {})
     (root / "tmp").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(precision, "native_dtype", lambda _: dtype)
         patch.setattr(network, "resnet50", shallow_resnet)
         patch.setenv("TMPDIR", str(root / "tmp"))
         patch.setattr(tempfile, "tempdir", None)
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(root / "inductor"))
         message = predict.prepare(root / "age")
         left_in_tmpdir = list((root / "tmp").iterdir())
-    return SimpleNamespace(folder=root / "age", dtype=dtype, message=message, left_in_tmpdir=left_in_tmpdir)
-
-
-@pytest.fixture
-def compiled_model(_compiled_package, monkeypatch):
-    """A model folder with its compiled package, the message of `prepare`, and the files that it left in TMPDIR.
-
-    Each test runs in float32 and in bfloat16, whichever of the two the processor's own precision is.
-    """
-    monkeypatch.setattr(precision, "native_dtype", lambda _: _compiled_package.dtype)
-    return _compiled_package
+    return SimpleNamespace(folder=root / "age", message=message, left_in_tmpdir=left_in_tmpdir)
 
 
 @pytest.fixture
@@ -174,14 +164,14 @@ def erring_model(tmp_path, untrained):
 
 @pytest.fixture
 def run_promote(monkeypatch, store, capsys):
-    """Run `model.promote` on the store with a command line; returns its exit code and what it said."""
+    """Run `model.promote` on the store with a command line; returns its exit code and its output."""
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["promote", *map(str, arguments), "--store", str(store)])
         with pytest.raises(SystemExit) as stop:
             promote.run(promote.main, promote.Settings)
         printed = capsys.readouterr()
-        return SimpleNamespace(code=stop.value.code, said=printed.out + printed.err)
+        return SimpleNamespace(code=stop.value.code, text=printed.out + printed.err)
 
     return call
 
@@ -192,9 +182,15 @@ def settings(tmp_path, labelled_set, monkeypatch):
     small = Recipe(image_size=40, epochs=3, batch_size=4, learning_rate=1e-3)
     monkeypatch.setitem(train.PRESETS, "quick", small)
 
-    def make(*, ages=tuple(range(5, 77, 6)), out="age", **changed):
+    def make(*, ages=tuple(range(5, 77, 6)), out="age", pretrained="none", held_out_share=0.3, seed=0, **recipe):
         folder = tmp_path / "faces"
-        data = folder if folder.exists() else labelled_set(ages)
-        return train.Settings(data=data, out=tmp_path / out, **{"pretrained": "none", "held_out_share": 0.3, **changed})
+        return train.Settings(
+            data=folder if folder.exists() else labelled_set(ages),
+            out=tmp_path / out,
+            pretrained=pretrained,
+            held_out_share=held_out_share,
+            seed=seed,
+            recipe=replace(train.PRESETS["quick"], **recipe),
+        )
 
     return make
