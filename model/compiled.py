@@ -21,13 +21,8 @@ from model import precision
 from model.network import AgeNetwork
 from model.release import checkpoint
 
-MIN_BATCH = 8
-"""Smallest batch that a package accepts; a smaller one must be padded.
-
-PyTorch chooses the implementation of a float32 convolution by whether the batch has 16 images, and a photo is
-evaluated with its mirror image. Inductor records that choice of the example batch as a bound on every later batch.
-With a smaller example, each batch of 8 or more would be refused.
-"""
+MIN_BATCH = 2
+"""Smallest batch that a package accepts; a smaller one must be padded. Export treats sizes 0 and 1 as constants."""
 
 _MAX_BATCH = 1024
 
@@ -55,12 +50,15 @@ def prepare(folder: Path) -> str:
         return "cuda, compiled at first use"
     dtype = precision.native_dtype(torch.device("cpu"))
     device_and_precision = f"cpu, {precision.name(dtype)}"
+    if dtype == torch.float32:
+        # MEASURED
+        return device_and_precision
     package = path(folder, model_version, dtype)
     if package.is_file():
         return f"{device_and_precision}, compiled"
     network = checkpoint.load(folder)
     size = network.config.image_size
-    example = torch.zeros(MIN_BATCH, size, size, 3, dtype=torch.uint8)
+    example = torch.zeros(8, size, size, 3, dtype=torch.uint8)
     try:
         package.parent.mkdir(exist_ok=True)
         with torch.no_grad(), tempfile.TemporaryDirectory(dir=package.parent) as draft:

@@ -51,7 +51,7 @@ def unlearnt(labelled: LabelledPhotos, models: Sequence[Path]) -> LabelledPhotos
         InputError: there are fewer than two, or a folder does not tell what was learnt.
     """
     for model in models:
-        checkpoint.read_card(model)  # says so where there is no model at all
+        checkpoint.read_model_json(model)  # says so where there is no model at all
     learnt = set[str]().union(*(release.learnt_photos(model) for model in models))
     known = np.array([digest in learnt for digest in labelled.digests])
     if known.any():
@@ -74,7 +74,7 @@ def judge(model: Path, part: LabelledPhotos) -> tuple[Predictions, dict[str, Any
     held_out = np.isin(part.digests, release.read_held_out(model)["digest"])
     calibrated = predictor.calibration and predictor.calibration.to(torch.device("cpu"))
     found = judgement.predictions(network_output(predictor, part), part.ages, held_out, calibrated)
-    constant = checkpoint.read_card(model)["data"]["median_age_years"]
+    constant = checkpoint.read_model_json(model)["data"]["median_age_years"]
     return found, {
         "model_version": predictor.version,
         "calibrated_by_each_other": int(held_out.sum()),

@@ -90,7 +90,7 @@ class AgePredictor:
         self.image_size = network.config.image_size
         self.batch_size = batch_size or (256 if self.device.type == "cuda" else 32)
         # A calibration file that is not part of the version must not change the results of that version.
-        is_calibrated = calibration.FILE in checkpoint.read_card(folder)["sha256"]
+        is_calibrated = calibration.FILE in checkpoint.read_model_json(folder)["sha256"]
         stored = folder / calibration.FILE
         loaded = calibration.load(stored.read_text(encoding="utf-8")) if is_calibrated else None
         self.calibration = loaded and loaded.to(self.device)

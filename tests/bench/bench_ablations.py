@@ -85,7 +85,7 @@ def random_residuals(stack: ExitStack, _: np.ndarray) -> None:
 
 
 def head_without_ages(stack: ExitStack, _: np.ndarray) -> None:
-    stack.enter_context(mock.patch.object(network.AgeNetwork, "begin_at"))
+    stack.enter_context(mock.patch.object(network.AgeNetwork, "init_output_bias"))
 
 
 DEFAULT = PRESETS["quick"]
@@ -122,8 +122,11 @@ def readings(trained: network.AgeNetwork, held_out: LabelledPhotos, image_size: 
     def mae(ages: Tensor) -> float:
         return float(np.abs(ages.double().numpy() - held_out.ages).mean())
 
-    averaged, one_way = output(trained), output(trained.one_way)
-    found = {"": mae(decode(averaged).age_years), "not averaged with the mirror image": mae(decode(one_way).age_years)}
+    averaged, single_view = output(trained), output(trained.single_view)
+    found = {
+        "": mae(decode(averaged).age_years),
+        "not averaged with the mirror image": mae(decode(single_view).age_years),
+    }
     if averaged.shape[1] == 1:
         return found
     mass = averaged.softmax(dim=1)
@@ -145,7 +148,8 @@ def run(
 ) -> dict[str, float]:
     """Train one variant; returns its errors by reading."""
     changed, patch = VARIANTS[name]
-    settings = train.Settings(data=flags.data, out=flags.out / "model", pretrained="none", seed=seed)
+    recipe = replace(short(flags), **changed)
+    settings = train.Settings(data=flags.data, out=flags.out / "model", pretrained="none", seed=seed, recipe=recipe)
     averages: list[AveragedModel] = []
 
     def average(*_: object) -> None:
@@ -161,13 +165,12 @@ def run(
         return one_epoch(model, *arguments, **others)
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(train.PRESETS, {"quick": replace(short(flags), **changed)}))
         if patch:
             patch(stack, parts[0].ages)
         if name == "default":
             stack.enter_context(mock.patch.object(train, "train_one_epoch", watched))
             stack.callback(register_optimizer_step_post_hook(average).remove)
-        kept = train._progress_folder(settings.out)  # a patched run must not go on as another's
+        kept = train.progress_folder(settings.out)  # a patched run must not go on as another's
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir()
         trained, _ = train.train(settings, *parts)

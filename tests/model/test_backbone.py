@@ -29,7 +29,7 @@ def test_without_a_network_training_begins_with_random_weights_and_says_so(monke
     monkeypatch.setattr(ResNet50_Weights, "get_state_dict", unreachable)
     torch.manual_seed(0)
     tried, said = pretrained_backbone("auto")
-    assert said == "none: random weights, ImageNet weights could not be reached"
+    assert said == "none: random weights, ImageNet weights could not be downloaded"
     torch.manual_seed(0)
     assert equal(dict(tried.state_dict()), dict(pretrained_backbone("none")[0].state_dict()))
 

@@ -22,19 +22,18 @@ AGES = list(range(20, 80, 2))
 
 
 @pytest.fixture
-def trained(tmp_path, labelled_set, monkeypatch):
+def trained(tmp_path, labelled_set):
     """Train on a set, with attributes, for one epoch; returns the model folder and the set."""
     recipe = Recipe(image_size=32, epochs=1, batch_size=4, learning_rate=1e-3)
-    monkeypatch.setitem(train.PRESETS, "quick", recipe)
 
-    def make(out="age", **changed):
+    def make(out="age", *, head="distribution", **changed):
         data = tmp_path / "faces"
         if not data.exists():
             labelled_set(AGES)
             sexes = "".join(f"{number}.jpg,{'female' if number % 2 else 'male'}\n" for number in range(len(AGES)))
             (data / "attributes.csv").write_text("file_name,sex\n" + sexes)
-        settings = train.Settings(data=data, out=tmp_path / out, pretrained="none", held_out_share=0.4)
-        train.main(replace(settings, **changed))
+        settings = {"pretrained": "none", "held_out_share": 0.4, "recipe": replace(recipe, head=head), **changed}
+        train.main(train.Settings(data=data, out=tmp_path / out, **settings))
         return tmp_path / out, data
 
     return make
@@ -64,7 +63,7 @@ def test_the_set_that_a_model_was_trained_on_is_judged_by_what_was_held_out(trai
     assert part.file_names == release.read_held_out(model)["file_name"].tolist()
     assert 0 < len(part.ages) < len(AGES)
     evaluate.main(Settings(model=model, data=data, out=tmp_path / "judged"))
-    assert judgement_of(tmp_path / "judged")["metrics"] == checkpoint.read_card(model)["metrics"]
+    assert judgement_of(tmp_path / "judged")["metrics"] == checkpoint.read_model_json(model)["metrics"]
 
 
 @pytest.mark.parametrize("change", ["others come", "copies come", "labels are mended", "names change"])
@@ -119,7 +118,7 @@ def test_another_set_is_judged_whole_with_the_stored_calibration(trained, tmp_pa
     predictor, photos = AgePredictor(model), read_labels(other)
     ages = decode(network_output(predictor, photos), predictor.calibration).age_years.numpy()
     assert said["metrics"]["mae_years"] == pytest.approx(np.abs(ages - photos.ages).mean(), abs=0.01)
-    constant = checkpoint.read_card(model)["data"]["median_age_years"]
+    constant = checkpoint.read_model_json(model)["data"]["median_age_years"]
     assert said["metrics"]["constant_mae_years"] == round(np.abs(constant - photos.ages).mean(), 4)
 
 
@@ -187,7 +186,7 @@ def test_the_card_says_what_the_model_is_for_how_it_errs_and_what_it_rests_on(tr
     (data / "TERMS.txt").write_text("Research only.\nNo sale.\n")
     model, _ = trained()
     card = (model / "MODEL_CARD.md").read_text()
-    facts = checkpoint.read_card(model)
+    facts = checkpoint.read_model_json(model)
     assert f"**{facts['metrics']['mae_years']:.2f} years**" in card
     assert f"`faces`: {facts['data']['n_training']} labelled photos" in card
     assert facts["data"]["training_fingerprint"] in card
@@ -209,7 +208,7 @@ def test_pages_with_faces_are_not_for_everybody_and_never_in_a_store(trained, tm
 
 def test_a_model_that_is_not_there_is_said_to_be_missing(trained, tmp_path):
     model, data = trained()
-    with pytest.raises(InputError, match=r"nothing is no model folder: it has no model\.json"):
+    with pytest.raises(InputError, match=r"nothing is not a model folder: it has no model\.json"):
         evaluate.main(Settings(model=model, data=data, against=tmp_path / "nothing"))
 
 
@@ -254,7 +253,8 @@ def test_a_folder_that_does_not_say_what_was_learnt_is_no_good(trained, tmp_path
         (
             train,
             {"--data", "--out", "--preset", "--head", "--pretrained", "--image-size", "--epochs", "--batch-size"}
-            | {"--learning-rate", "--held-out-share", "--seed"},
+            | {"--learning-rate", "--held-out-share", "--seed", "--weight-decay", "--label-sigma-years"}
+            | {"--variation", "--erased-share"},
         ),
     ],
 )

@@ -153,13 +153,17 @@ def test_a_face_is_as_old_as_its_mirror_image(head):
     torch.nn.init.normal_(network.top.weight)
     photos = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        one_way, mirrored, averaged = network.one_way(photos), network.one_way(photos.flip(2)), network(photos)
+        single_view, mirrored, averaged = (
+            network.single_view(photos),
+            network.single_view(photos.flip(2)),
+            network(photos),
+        )
         torch.testing.assert_close(averaged, network(photos.flip(2)))
-    assert not torch.allclose(one_way, mirrored, atol=0.01)
+    assert not torch.allclose(single_view, mirrored, atol=0.01)
     if head == "scalar":
-        torch.testing.assert_close(averaged, (one_way + mirrored) / 2)
+        torch.testing.assert_close(averaged, (single_view + mirrored) / 2)
     else:
-        mass = (one_way.softmax(dim=1) + mirrored.softmax(dim=1)) / 2
+        mass = (single_view.softmax(dim=1) + mirrored.softmax(dim=1)) / 2
         torch.testing.assert_close(averaged.softmax(dim=1), mass)
 
 
@@ -167,7 +171,7 @@ def test_a_face_is_as_old_as_its_mirror_image(head):
 def test_an_untrained_head_says_the_median_of_the_ages_it_begins_at(head):
     network = AgeNetwork(NetworkConfig(head=head, image_size=32)).eval()
     ages = np.array([10] * 200 + [30] * 300 + [70] * 100)
-    network.begin_at(ages)
+    network.init_output_bias(ages)
     torch.nn.init.zeros_(network.top.weight)
     with torch.no_grad():
         estimate = decode(network(torch.zeros(1, 32, 32, 3, dtype=torch.uint8)))

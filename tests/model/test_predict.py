@@ -203,22 +203,21 @@ def test_a_process_loads_a_model_once(released):
 
 
 def test_no_model_is_scored_with_that_is_not_the_released_one(tmp_path):
-    with pytest.raises(InputError, match="is no model folder"):
+    with pytest.raises(InputError, match="is not a model folder"):
         predict.prepare(tmp_path)
-    with pytest.raises(InputError, match="is no model folder"):
+    with pytest.raises(InputError, match="is not a model folder"):
         AgePredictor(tmp_path)
 
 
 class TestCompiled:
-    # One package for each precision is compiled for all of these tests: that takes most of their time.
+    # One package is compiled for all of these tests: that takes most of their time.
     def test_package_is_built_beside_the_folder_and_leaves_no_temporary_files(self, compiled_model):
         folder = compiled_model.folder
-        assert compiled_model.message == f"cpu, {precision.name(compiled_model.dtype)}, compiled"
+        assert compiled_model.message == "cpu, bfloat16, compiled"
         assert compiled_model.left_in_tmpdir == []
         assert sorted(path.name for path in folder.parent.iterdir()) == ["age", "age.compiled", "inductor", "tmp"]
         (package,) = (folder.parent / "age.compiled").iterdir()
-        dtype_name = precision.name(compiled_model.dtype)
-        assert package.name.startswith(f"{predict.version(folder)}-{torch.__version__}-{dtype_name}-")
+        assert package.name.startswith(f"{predict.version(folder)}-{torch.__version__}-bfloat16-")
 
     def test_package_is_built_once(self, compiled_model, monkeypatch):
         monkeypatch.setattr(torch.export, "export", None)
@@ -231,10 +230,10 @@ class TestCompiled:
     def test_package_gives_the_ages_of_the_uncompiled_network_in_any_batch(self, compiled_model, files, batch_size):
         paths = [*files] * 3  # the first two batches of 32 are full
         fast = AgePredictor(compiled_model.folder, device="cpu", batch_size=batch_size)
-        uncompiled = AgePredictor(compiled_model.folder, device="cpu", dtype=compiled_model.dtype)
+        uncompiled = AgePredictor(compiled_model.folder, device="cpu", dtype=torch.bfloat16)
         expected = [score.age_years for score in score_photos(uncompiled, paths, files.get, n_threads=2)]
         ages = [score.age_years for score in score_photos(fast, paths, files.get, n_threads=2)]
-        assert ages == pytest.approx(expected, abs=0.01 if compiled_model.dtype == torch.float32 else BFLOAT16_YEARS)
+        assert ages == pytest.approx(expected, abs=BFLOAT16_YEARS)
 
     def test_package_is_used_and_leaves_no_temporary_files(self, compiled_model, files, monkeypatch, tmp_path):
         monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -269,17 +268,16 @@ class TestCompiled:
         with monkeypatch.context() as patch:
             patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX")
             AgePredictor(compiled_model.folder, device="cpu")
-        other = torch.float32 if compiled_model.dtype == torch.bfloat16 else torch.bfloat16
-        monkeypatch.setattr(precision, "native_dtype", lambda _: other)
+        monkeypatch.setattr(precision, "native_dtype", lambda _: torch.float32)
         AgePredictor(compiled_model.folder, device="cpu")
 
 
 @pytest.mark.usefixtures("on_cpu")
 def test_scoring_works_where_the_network_cannot_be_compiled(monkeypatch, tmp_path, untrained, files):
-    dtype_name = precision.name(precision.native_dtype(torch.device("cpu")))
+    monkeypatch.setattr(precision, "native_dtype", lambda _: torch.bfloat16)
     checkpoint.save(tmp_path / "age", untrained(), {})
     (tmp_path / "age.compiled").touch()  # a file where the folder should be: nothing can be written
-    assert predict.prepare(tmp_path / "age").startswith(f"cpu, {dtype_name}, not compiled (FileExistsError: ")
+    assert predict.prepare(tmp_path / "age").startswith("cpu, bfloat16, not compiled (FileExistsError: ")
     (tmp_path / "age.compiled").unlink()
 
     def no_compiler(*_, **__):
@@ -287,7 +285,7 @@ def test_scoring_works_where_the_network_cannot_be_compiled(monkeypatch, tmp_pat
 
     monkeypatch.setattr(torch.export, "export", no_compiler)
     message = predict.prepare(tmp_path / "age")
-    assert message == f"cpu, {dtype_name}, not compiled (RuntimeError: no working C++ compiler)"
+    assert message == "cpu, bfloat16, not compiled (RuntimeError: no working C++ compiler)"
     assert list((tmp_path / "age.compiled").iterdir()) == []
     assert len(ages_of(AgePredictor(tmp_path / "age", device="cpu"), files)) == N_PHOTOS
 
@@ -300,3 +298,11 @@ def test_scoring_uses_the_native_precision(released, monkeypatch, files, expecte
     predictor._forward.backbone.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
     assert ages_of(predictor, files) == pytest.approx(list(expected.values()), abs=tolerance_years)
     assert set(seen) == {dtype}
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_no_package_is_built_in_float32(untrained, monkeypatch, tmp_path):
+    checkpoint.save(tmp_path / "age", untrained(), {})
+    monkeypatch.setattr(precision, "native_dtype", lambda _: torch.float32)
+    assert predict.prepare(tmp_path / "age") == "cpu, float32"
+    assert [path.name for path in tmp_path.iterdir()] == ["age"]

@@ -19,21 +19,29 @@ from model.training.recipe import Recipe
 
 def weights(folder):
     """Hash of the weights."""
-    return checkpoint.read_card(folder)["sha256"][checkpoint.WEIGHTS]
+    return checkpoint.read_model_json(folder)["sha256"][checkpoint.WEIGHTS]
 
 
-@pytest.mark.parametrize("head", ["distribution", "scalar"])
-def test_a_network_can_learn_eight_photos_by_heart(settings, monkeypatch, head):
-    # A photo's age is that of its mirror image too, so both are to be seen.
+# Each in the shortest training that has a margin; the scalar head learns more slowly.
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"head": "distribution", "image_size": 32, "epochs": 40, "learning_rate": 2e-3},
+        {"head": "scalar", "image_size": 64, "epochs": 80, "learning_rate": 1e-3},
+    ],
+    ids=["distribution", "scalar"],
+)
+def test_network_can_memorise_eight_photos(settings, monkeypatch, recipe):
+    # Mirrored, but not changed otherwise: the age is that of a photo and its mirror image.
     monkeypatch.setattr(epoch, "augment", lambda photos, generator, *_: augment(photos, generator, 0.0, 0.0))
     ages = [5, 15, 25, 35, 45, 55, 65, 75]
-    chosen = settings(ages=ages, head=head, epochs=80, batch_size=8, image_size=64)
+    chosen = settings(ages=ages, batch_size=8, **recipe)
     labelled = read_labels(chosen.data)
     network, facts = train.train(chosen, labelled, labelled)
     assert facts["history"][-1]["mae_years"] < 2
     with torch.no_grad():
-        found = decode(network.eval()(torch.from_numpy(labelled.pixels(64)))).age_years
-    assert np.abs(found.numpy() - ages).max() < 5
+        estimate = decode(network.eval()(torch.from_numpy(labelled.pixels(recipe["image_size"]))))
+    assert np.abs(estimate.age_years.numpy() - ages).max() < 5
 
 
 @pytest.mark.parametrize("kind", ["labelled set", "store"])
@@ -41,14 +49,14 @@ def test_a_folder_that_is_no_model_is_not_replaced(settings, tmp_path, kind):
     chosen = settings()
     there = chosen.data if kind == "labelled set" else tmp_path / "store"
     there.mkdir(exist_ok=True)
-    with pytest.raises(InputError, match="which exists and is no model folder; name another"):
+    with pytest.raises(InputError, match="which exists and is not a model folder; choose another"):
         train.main(replace(chosen, out=there))
     assert there.is_dir()
     assert not (tmp_path / f"{there.name}.training").exists()
     with pytest.raises(InputError, match="it must be the name of a model folder"):
         train.main(replace(chosen, out=Path()))
     (tmp_path / "current").symlink_to(there)
-    with pytest.raises(InputError, match="current, a link; name a folder"):
+    with pytest.raises(InputError, match="current, a link; choose a folder"):
         train.main(replace(chosen, out=tmp_path / "current"))
 
 
@@ -59,7 +67,7 @@ def test_the_order_of_the_label_file_does_not_matter(settings, tmp_path):
     header, *rows = labels.read_text().splitlines()
     labels.write_text("\n".join([header, *rows[::-1]]) + "\n")
     train.main(settings(out="other", epochs=1))
-    hashes = [checkpoint.read_card(tmp_path / name)["sha256"] for name in ("one", "other")]
+    hashes = [checkpoint.read_model_json(tmp_path / name)["sha256"] for name in ("one", "other")]
     assert hashes[0] == hashes[1]
 
 
@@ -79,7 +87,7 @@ def test_the_card_says_how_the_model_came_about_and_not_where(settings, tmp_path
     assert card["training"]["held_out_share"] == 0.3
     assert card["training"]["preset"] == "quick"
     assert card["training"]["epochs"] == len(card["history"]) == 1
-    assert 0 < card["history"][0]["data_share"] < 1
+    assert card["history"][0]["images_per_second"] > 0
     assert card["metrics"].keys() >= {"n", "mae_years", "mae_low", "constant_mae_years"}
     assert str(tmp_path) not in json.dumps(card)
 
@@ -89,7 +97,7 @@ def test_a_model_folder_is_complete_and_each_file_is_part_of_its_version(setting
     folder = tmp_path / "age"
     names = {"weights.safetensors", "calibration.json", "held_out.csv", "learnt_photos.txt", "MODEL_CARD.md"}
     assert {path.name for path in folder.iterdir()} == names | {"model.json"}
-    assert set(checkpoint.read_card(folder)["sha256"]) == names
+    assert set(checkpoint.read_model_json(folder)["sha256"]) == names
     for name in names:
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content + b" ")
@@ -106,7 +114,7 @@ def test_the_folder_holds_what_its_model_predicts_for_the_held_out_photos(settin
     paths = [chosen.data / "final_files" / name for name in stored["file_name"]]
     scores = score_photos(predictor, [str(path) for path in paths], lambda path: Path(path).read_bytes(), n_threads=1)
     assert stored["age_years"].tolist() == pytest.approx([score.age_years for score in scores], abs=0.1)
-    assert checkpoint.read_card(tmp_path / "scalar")["metrics"]["mae_years"] == pytest.approx(
+    assert checkpoint.read_model_json(tmp_path / "scalar")["metrics"]["mae_years"] == pytest.approx(
         (stored["age_years"] - stored["real_age"]).abs().mean(), abs=0.001
     )
 
@@ -190,18 +198,14 @@ def test_training_computes_in_the_native_precision(settings, monkeypatch, tmp_pa
     monkeypatch.setattr(torch.nn.functional, "conv2d", watched_conv2d)
     train.main(settings(epochs=1))
     assert seen == {dtype}
-    assert checkpoint.read_card(tmp_path / "age")["training"]["precision"] == precision.name(dtype)
-    (loss,) = (row["loss"] for row in checkpoint.read_card(tmp_path / "age")["history"])
+    assert checkpoint.read_model_json(tmp_path / "age")["training"]["precision"] == precision.name(dtype)
+    (loss,) = (row["loss"] for row in checkpoint.read_model_json(tmp_path / "age")["history"])
     assert 0 < loss < 10
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"epochs": 0}, "epochs is 0; it must be between 1 and 1000"),
-        ({"batch_size": 1}, "batch_size is 1; it must be between 2 and 4096"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
-        ({"image_size": 16}, "image_size is 16; it must be between 32 and 512"),
         ({"held_out_share": 0.9}, "held_out_share is 0.9; it must be between 0.01 and 0.5"),
         ({"seed": 2**64}, f"seed is {2**64}; it must be between 0 and {2**32 - 1}"),
     ],
@@ -233,5 +237,5 @@ def test_a_batch_larger_than_the_set_is_named(settings):
 
 
 def test_a_set_too_small_to_hold_photos_out_is_named(settings):
-    with pytest.raises(InputError, match="too few photos to keep 30% apart"):
+    with pytest.raises(InputError, match="too few photos to hold out 30% of them"):
         train.main(settings(ages=[30]))

@@ -56,5 +56,5 @@ def test_no_photos_make_no_groups():
 def test_groups_are_found_across_chunks(monkeypatch):
     pictures = np.stack([thumbnail(picture(seed % 5)) for seed in range(12)])
     whole = near_duplicates(pictures)
-    monkeypatch.setattr("model.photos.duplicates._CHUNK", 4)
+    monkeypatch.setattr("model.photos.duplicates._ROWS_PER_STEP", 4)
     assert near_duplicates(pictures).tolist() == whole.tolist() == [seed % 5 for seed in range(12)]
