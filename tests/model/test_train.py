@@ -12,7 +12,7 @@ from model.network import decode
 from model.photos.augment import augment
 from model.photos.data import decode_photo, read_labels
 from model.predict import AgePredictor, score_photos
-from model.release import checkpoint, contents as release
+from model.release import checkpoint, contents
 from model.training import epoch
 from model.training.recipe import Recipe
 
@@ -45,7 +45,7 @@ def test_network_can_memorise_eight_photos(settings, monkeypatch, recipe):
 
 
 @pytest.mark.parametrize("kind", ["labelled set", "store"])
-def test_a_folder_that_is_no_model_is_not_replaced(settings, tmp_path, kind):
+def test_folder_that_is_not_a_model_folder_is_not_replaced(settings, tmp_path, kind):
     chosen = settings()
     there = chosen.data if kind == "labelled set" else tmp_path / "store"
     there.mkdir(exist_ok=True)
@@ -61,7 +61,7 @@ def test_a_folder_that_is_no_model_is_not_replaced(settings, tmp_path, kind):
 
 
 @pytest.mark.usefixtures("on_cpu")
-def test_the_order_of_the_label_file_does_not_matter(settings, tmp_path):
+def test_order_of_the_label_file_does_not_matter(settings, tmp_path):
     train.main(settings(out="one", epochs=1))
     labels = tmp_path / "faces" / "labels.csv"
     header, *rows = labels.read_text().splitlines()
@@ -72,27 +72,27 @@ def test_the_order_of_the_label_file_does_not_matter(settings, tmp_path):
 
 
 @pytest.mark.usefixtures("on_cpu")
-def test_the_seed_decides_the_weights(settings, tmp_path):
+def test_seed_decides_the_weights(settings, tmp_path):
     for out, seed in (("one", 1), ("same", 1), ("other", 2)):
         train.main(settings(out=out, seed=seed, epochs=1))
     assert weights(tmp_path / "one") == weights(tmp_path / "same")
     assert weights(tmp_path / "one") != weights(tmp_path / "other")
 
 
-def test_the_card_says_how_the_model_came_about_and_not_where(settings, tmp_path):
+def test_model_json_states_how_the_model_was_trained_but_no_paths(settings, tmp_path):
     train.main(settings(epochs=1))
-    card = json.loads((tmp_path / "age" / "model.json").read_text())
-    assert card["training"]["pretrained"] == "none: random weights"
-    assert card["data"]["n_training"] + card["data"]["n_held_out"] == 12
-    assert card["training"]["held_out_share"] == 0.3
-    assert card["training"]["preset"] == "quick"
-    assert card["training"]["epochs"] == len(card["history"]) == 1
-    assert card["history"][0]["images_per_second"] > 0
-    assert card["metrics"].keys() >= {"n", "mae_years", "mae_low", "constant_mae_years"}
-    assert str(tmp_path) not in json.dumps(card)
+    facts = json.loads((tmp_path / "age" / "model.json").read_text())
+    assert facts["training"]["pretrained"] == "none: random weights"
+    assert facts["data"]["n_training"] + facts["data"]["n_held_out"] == 12
+    assert facts["training"]["held_out_share"] == 0.3
+    assert facts["training"]["preset"] == "quick"
+    assert facts["training"]["epochs"] == len(facts["history"]) == 1
+    assert facts["history"][0]["images_per_second"] > 0
+    assert facts["metrics"].keys() >= {"n", "mae_years", "mae_low", "constant_mae_years"}
+    assert str(tmp_path) not in json.dumps(facts)
 
 
-def test_a_model_folder_is_complete_and_each_file_is_part_of_its_version(settings, tmp_path):
+def test_model_folder_is_complete_and_its_version_covers_every_file(settings, tmp_path):
     train.main(settings())
     folder = tmp_path / "age"
     names = {"weights.safetensors", "calibration.json", "held_out.csv", "learnt_photos.txt", "MODEL_CARD.md"}
@@ -106,10 +106,10 @@ def test_a_model_folder_is_complete_and_each_file_is_part_of_its_version(setting
         (folder / name).write_bytes(content)
 
 
-def test_the_folder_holds_what_its_model_predicts_for_the_held_out_photos(settings, tmp_path):
-    chosen = settings(out="scalar", head="scalar")  # no calibration, by others or by all, between the two
+def test_folder_contains_the_predictions_for_the_held_out_photos(settings, tmp_path):
+    chosen = settings(out="scalar", head="scalar")  # which has no calibration: held_out.csv is cross-fitted
     train.main(chosen)
-    stored = release.read_held_out(tmp_path / "scalar")
+    stored = contents.read_held_out(tmp_path / "scalar")
     predictor = AgePredictor(tmp_path / "scalar")
     paths = [chosen.data / "final_files" / name for name in stored["file_name"]]
     scores = score_photos(predictor, [str(path) for path in paths], lambda path: Path(path).read_bytes(), n_threads=1)
@@ -119,7 +119,7 @@ def test_the_folder_holds_what_its_model_predicts_for_the_held_out_photos(settin
     )
 
 
-def test_training_sees_the_pixels_that_scoring_sees(settings, monkeypatch):
+def test_training_and_scoring_use_the_same_pixels(settings, monkeypatch):
     seen = []
     monkeypatch.setattr(epoch, "augment", lambda photos, *_: seen.append(photos.clone()) or photos)
     chosen = settings(epochs=1, batch_size=2)
@@ -131,7 +131,7 @@ def test_training_sees_the_pixels_that_scoring_sees(settings, monkeypatch):
     }
 
 
-def test_a_step_is_what_the_recipe_says(settings, monkeypatch):
+def test_every_value_of_the_recipe_reaches_its_step(settings, monkeypatch):
     recipe = Recipe(
         image_size=32,
         epochs=1,
@@ -204,38 +204,38 @@ def test_training_computes_in_the_native_precision(settings, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"held_out_share": 0.9}, "held_out_share is 0.9; it must be between 0.01 and 0.5"),
         ({"seed": 2**64}, f"seed is {2**64}; it must be between 0 and {2**32 - 1}"),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_would_be_right(settings, wrong, said):
-    with pytest.raises(InputError, match=said):
+def test_wrong_setting_is_reported_with_its_range(settings, wrong, message):
+    with pytest.raises(InputError, match=message):
         train.main(settings(**wrong))
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         ("file_name,age\n0.jpg,30\n", r"lacks the column real_age"),
-        ("file_name,real_age\n0.jpg,30\ngone.jpg,40\n", r"labels.csv names gone.jpg, which is not in"),
+        ("file_name,real_age\n0.jpg,30\ngone.jpg,40\n", r"labels.csv lists gone.jpg, which is not in"),
         ("file_name,real_age\n0.jpg,130\n", r"line 2: real_age is '130'; it must be a whole number from 0 to 100"),
     ],
 )
-def test_a_wrong_label_file_stops_the_training_before_it_begins(settings, tmp_path, labels, said):
+def test_wrong_label_file_is_reported_before_training(settings, tmp_path, labels, message):
     chosen = settings()
     (tmp_path / "faces" / "labels.csv").write_text(labels)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         train.main(chosen)
     assert not (tmp_path / "age.training").exists()
 
 
-def test_a_batch_larger_than_the_set_is_named(settings):
+def test_batch_larger_than_the_set_is_reported(settings):
     with pytest.raises(InputError, match="batch_size is 64; it must not exceed the 9 training photos"):
         train.main(settings(batch_size=64))
 
 
-def test_a_set_too_small_to_hold_photos_out_is_named(settings):
+def test_set_too_small_to_hold_out_photos_is_reported(settings):
     with pytest.raises(InputError, match="too few photos to hold out 30% of them"):
         train.main(settings(ages=[30]))
