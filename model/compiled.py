@@ -51,10 +51,10 @@ def prepare(folder: Path) -> str:
     dtype = precision.native_dtype(torch.device("cpu"))
     device_and_precision = f"cpu, {precision.name(dtype)}"
     if dtype == torch.float32:
-        # Compiled, the network is 1.05 to 1.08 times as fast in float32 (medians of 10 pairs, 64 px, batches of 32, AVX2
-        # kernels, CPU time of one thread), and 1.11 times with frozen weights. That is not worth the minute to build it.
-        # A float32 package also limits the batch: PyTorch selects a convolution by whether the batch has 16 images, and
-        # the export keeps the answer of its example as a bound (a photo and its mirror image are two images).
+        # Compiled, the network is only 1.05 to 1.08 times as fast in float32 (medians of 10 pairs, 64 px, batches of 32,
+        # AVX2 kernels, CPU time of one thread), and 1.11 times with frozen weights. Building it takes a minute or two.
+        # A float32 package also limits the batch: PyTorch selects a convolution by whether the batch has 16 images,
+        # and the export keeps the answer of its example as a bound (a photo and its mirror image are two images).
         return device_and_precision
     package = path(folder, model_version, dtype)
     if package.is_file():
