@@ -51,7 +51,7 @@ def prepare(folder: Path) -> str:
     dtype = precision.native_dtype(torch.device("cpu"))
     device_and_precision = f"cpu, {precision.name(dtype)}"
     if dtype == torch.float32:
-        # Compiled, the network is only 1.05 to 1.08 times as fast in float32 (medians of 10 pairs, 64 px, batches of 32,
+        # Compiled, the network is only 1.05 to 1.08 times as fast in float32 (median of 10 pairs, 64 px, batches of 32,
         # AVX2 kernels, CPU time of one thread), and 1.11 times with frozen weights. Building it takes a minute or two.
         # A float32 package also limits the batch: PyTorch selects a convolution by whether the batch has 16 images,
         # and the export keeps the answer of its example as a bound (a photo and its mirror image are two images).

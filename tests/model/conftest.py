@@ -21,9 +21,9 @@ IMAGE_SIZE = 32
 
 
 def shallow_resnet(*, weights=None, zero_init_residual=False):
-    """A ResNet with one narrow block a stage and the same 2048 features: a tenth of the time and of the file.
+    """A ResNet with one narrow block per stage and the same 2048 features: a tenth of the time and of the file size.
 
-    Its batch statistics are those of the last batch, as tests train for a few steps only.
+    Its batch statistics are those of the last batch, because tests train for a few steps only.
     """
     assert weights is None
     norm_layer = partial(torch.nn.BatchNorm2d, momentum=1.0)
@@ -34,7 +34,7 @@ def shallow_resnet(*, weights=None, zero_init_residual=False):
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    # Small tensors: a second thread gains nothing, and on a busy machine each step waits for it.
+    # On small tensors a second thread gains nothing, and on a busy machine each step waits for it.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -84,7 +84,7 @@ def labelled_set(tmp_path, photo):
 
 @pytest.fixture(scope="session")
 def untrained(photo):
-    """A network without training, but with batch statistics of photos and ages that differ between photos."""
+    """An untrained network with batch statistics of photos, whose ages differ between photos."""
 
     def make(head="distribution", seed=0):
         torch.manual_seed(seed)
@@ -96,11 +96,11 @@ def untrained(photo):
             made.train()(photos)
             made.eval()(photos)
             hook.remove()
-            # An age c that is linear in the features, 45 give or take 12; normal around it, as -(a - c)^2 / 128 is
-            # linear in c up to a constant.
+            # An age c that is linear in the features, 45 plus or minus 12, and a normal distribution around it:
+            # -(a - c)^2 / 128 is linear in c up to a constant.
             direction = torch.randn(features[1].shape[1])
-            found = features[1] @ direction
-            direction *= 12 / found.std()
+            projected = features[1] @ direction
+            direction *= 12 / projected.std()
             offset = 45 - (features[1] @ direction).mean()
             ages = torch.arange(network.N_AGES if head == "distribution" else 1) / 64
             if head == "scalar":
@@ -114,7 +114,7 @@ def untrained(photo):
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory, untrained):
-    """A model folder that tests only read."""
+    """A model folder that tests must not change."""
     folder = tmp_path_factory.mktemp("released") / "age"
     checkpoint.save(folder, untrained(), {"training": {"held_out_share": 0.5}})
     return folder
@@ -150,13 +150,15 @@ def store(tmp_path):
 
 @pytest.fixture
 def erring_model(tmp_path, untrained):
-    """A model folder that takes its held-out photos for `error` years too old: one number, or one a photo."""
+    """A model folder whose held-out predictions are `error` years too old: one number, or one for each photo."""
 
     def make(name, error=4.0, *, ages=range(20, 60), files=None, pictures="d"):
         off = np.broadcast_to(error, len(ages))
         rows = [f"{number}.jpg,{pictures}{number},{age},{age + off[number]}\n" for number, age in enumerate(ages)]
         files = {"held_out.csv": "".join(["file_name,digest,real_age,age_years\n", *rows])} if files is None else files
-        checkpoint.save(tmp_path / name, untrained(), {"name": name}, files)  # else equal errors are one model
+        checkpoint.save(
+            tmp_path / name, untrained(), {"name": name}, files
+        )  # otherwise equal errors would give equal versions
         return tmp_path / name
 
     return make
