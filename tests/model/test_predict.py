@@ -1,4 +1,3 @@
-import os
 import threading
 import time
 from itertools import islice
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import compiled, precision, predict
+from model import precision, predict
 from model.cli import InputError
 from model.evaluation import calibration
 from model.network import decode
@@ -207,87 +206,6 @@ def test_folder_without_a_model_is_reported(tmp_path):
         AgePredictor(tmp_path)
 
 
-class TestCompiled:
-    # One package is compiled for all of these tests: that takes most of their time.
-    def test_package_is_built_beside_the_folder_and_leaves_no_temporary_files(self, compiled_model):
-        folder = compiled_model.folder
-        assert compiled_model.message == "cpu, bfloat16, compiled"
-        assert compiled_model.left_in_tmpdir == []
-        assert sorted(path.name for path in folder.parent.iterdir()) == ["age", "age.compiled", "inductor", "tmp"]
-        (package,) = (folder.parent / "age.compiled").iterdir()
-        assert package.name.startswith(f"{predict.version(folder)}-{torch.__version__}-bfloat16-")
-
-    def test_package_is_built_once(self, compiled_model, monkeypatch):
-        monkeypatch.setattr(torch.export, "export", None)
-        assert predict.prepare(compiled_model.folder) == compiled_model.message
-
-    def test_package_is_not_part_of_the_version(self, compiled_model, untrained, tmp_path):
-        assert predict.version(compiled_model.folder) == checkpoint.save(tmp_path / "age", untrained(), {})
-
-    @pytest.mark.parametrize("batch_size", [1, 4, 32])
-    def test_package_gives_the_ages_of_the_uncompiled_network_in_any_batch(self, compiled_model, files, batch_size):
-        paths = [*files] * 3  # the first two batches of 32 are full
-        fast = AgePredictor(compiled_model.folder, device="cpu", batch_size=batch_size)
-        uncompiled = AgePredictor(compiled_model.folder, device="cpu", dtype=torch.bfloat16)
-        expected = [score.age_years for score in score_photos(uncompiled, paths, files.get, n_threads=2)]
-        ages = [score.age_years for score in score_photos(fast, paths, files.get, n_threads=2)]
-        assert ages == pytest.approx(expected, abs=BFLOAT16_YEARS)
-
-    def test_package_is_used_and_leaves_no_temporary_files(self, compiled_model, files, monkeypatch, tmp_path):
-        monkeypatch.setenv("TMPDIR", str(tmp_path))
-        loaded = []
-        load = compiled.load
-        monkeypatch.setattr(compiled, "load", lambda package: loaded.append(package) or load(package))
-        ages_of(AgePredictor(compiled_model.folder, device="cpu"), files)
-        assert len(loaded) == 1
-        assert list(tmp_path.iterdir()) == []
-        assert os.environ["TMPDIR"] == str(tmp_path)
-
-    def test_package_rejects_pixels_of_another_size(self, compiled_model):
-        predictor = AgePredictor(compiled_model.folder, device="cpu")
-        with pytest.raises(RuntimeError):
-            predictor.estimate(np.zeros((2, 48, 48, 3), np.uint8))
-
-    def test_package_of_another_version_is_not_used(self, compiled_model, monkeypatch, tmp_path, untrained):
-        (built,) = (compiled_model.folder.parent / "age.compiled").iterdir()
-        checkpoint.save(tmp_path / "age", untrained(seed=1), {})
-        (tmp_path / "age.compiled").mkdir()
-        (tmp_path / "age.compiled" / built.name).write_bytes(b"of another version")
-        monkeypatch.setattr(compiled, "load", None)
-        AgePredictor(tmp_path / "age", device="cpu")
-
-    def test_package_of_other_network_code_is_not_used(self, compiled_model, monkeypatch):
-        monkeypatch.setattr(compiled, "AgeNetwork", AgePredictor)
-        monkeypatch.setattr(compiled, "load", None)
-        AgePredictor(compiled_model.folder, device="cpu")
-
-    def test_package_of_another_precision_or_instruction_set_is_not_used(self, compiled_model, monkeypatch):
-        monkeypatch.setattr(compiled, "load", None)
-        with monkeypatch.context() as patch:
-            patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX")
-            AgePredictor(compiled_model.folder, device="cpu")
-        monkeypatch.setattr(precision, "native_dtype", lambda _: torch.float32)
-        AgePredictor(compiled_model.folder, device="cpu")
-
-
-@pytest.mark.usefixtures("on_cpu")
-def test_scoring_works_where_the_network_cannot_be_compiled(monkeypatch, tmp_path, untrained, files):
-    monkeypatch.setattr(precision, "native_dtype", lambda _: torch.bfloat16)
-    checkpoint.save(tmp_path / "age", untrained(), {})
-    (tmp_path / "age.compiled").touch()  # a file where the folder should be: nothing can be written
-    assert predict.prepare(tmp_path / "age").startswith("cpu, bfloat16, not compiled (FileExistsError: ")
-    (tmp_path / "age.compiled").unlink()
-
-    def no_compiler(*_, **__):
-        raise RuntimeError("no working C++ compiler\nmore details")
-
-    monkeypatch.setattr(torch.export, "export", no_compiler)
-    message = predict.prepare(tmp_path / "age")
-    assert message == "cpu, bfloat16, not compiled (RuntimeError: no working C++ compiler)"
-    assert list((tmp_path / "age.compiled").iterdir()) == []
-    assert len(ages_of(AgePredictor(tmp_path / "age", device="cpu"), files)) == N_PHOTOS
-
-
 @pytest.mark.parametrize(("dtype", "tolerance_years"), [(torch.float32, 0.01), (torch.bfloat16, 1)])
 def test_scoring_uses_the_native_precision(released, monkeypatch, files, expected, *, dtype, tolerance_years):
     monkeypatch.setattr(precision, "native_dtype", lambda _: dtype)
@@ -296,11 +214,3 @@ def test_scoring_uses_the_native_precision(released, monkeypatch, files, expecte
     predictor._forward.backbone.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
     assert ages_of(predictor, files) == pytest.approx(list(expected.values()), abs=tolerance_years)
     assert set(seen) == {dtype}
-
-
-@pytest.mark.usefixtures("on_cpu")
-def test_no_package_is_built_in_float32(untrained, monkeypatch, tmp_path):
-    checkpoint.save(tmp_path / "age", untrained(), {})
-    monkeypatch.setattr(precision, "native_dtype", lambda _: torch.float32)
-    assert predict.prepare(tmp_path / "age") == "cpu, float32"
-    assert [path.name for path in tmp_path.iterdir()] == ["age"]
