@@ -1,4 +1,4 @@
-"""How every program of this project reads its flags and reports what the user can mend."""
+"""How every program of this project reads its flags and reports wrong input."""
 
 import os
 import sys
@@ -9,28 +9,34 @@ Settings = TypeVar("Settings")
 
 
 class InputError(Exception):
-    """Wrong configuration or input that only a person can mend: one readable line, exit code 2, no traceback.
+    """Wrong input or configuration. The program prints one readable line and exits with code 2, without a traceback.
 
-    The text names the setting or table, the value found, and what would be right. No ValueError, because the
-    parser of flags takes those for its own and prints a box around them.
+    The text names the setting or table, its value, and what would be right. This is not a ValueError: tyro, the
+    parser of flags, catches those and prints a box around them.
     """
 
 
-def run(main: Callable[[Settings], None], settings: type[Settings]) -> NoReturn:
+def run(main: Callable[[Settings], None], settings: type[Settings], default: Settings | None = None) -> NoReturn:
     """Parse the command line into `settings`, call `main` with it and exit.
 
-    Exits with 0 when `main` returns and with 2 on a bad flag or an `InputError`; anything else is a defect
-    and keeps its traceback.
+    Exit code 0: `main` returned. Exit code 2: a wrong flag, or an `InputError`. Any other exception is a defect and
+    keeps its traceback.
+
+    Args:
+        main: the program.
+        settings: dataclass whose fields are the flags.
+        default: values of the flags that are not given, where they are not the defaults of the fields.
     """
-    import tyro  # noqa: PLC0415  scoring machines import InputError, and need no command line
+    import tyro  # noqa: PLC0415  machines that only score import InputError, and need no parser of flags
 
     module = sys.modules[main.__module__]
     try:
-        main(tyro.cli(settings, description=module.__doc__))
+        unset = tyro.MISSING_NONPROP if default is None else default
+        main(tyro.cli(settings, description=module.__doc__, default=unset))
         sys.stdout.flush()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)

@@ -27,7 +27,7 @@ from model.pages import page
 from model.pages.page import Photo, svg_uri
 from model.photos.data import LabelledPhotos, read_labels
 from model.predict import AgePredictor, network_output
-from model.release import checkpoint, contents as release
+from model.release import checkpoint, contents
 
 N_WORST = 25
 
@@ -77,8 +77,8 @@ def not_trained_on(labelled: LabelledPhotos, models: Sequence[Path]) -> Labelled
         InputError: there are fewer than two, or a model folder does not list its training photos.
     """
     for model in models:
-        checkpoint.read_card(model)  # a missing model folder gets an error of its own
-    digests = set[str]().union(*(release.training_digests(model) for model in models))
+        checkpoint.read_model_json(model)  # a missing model folder gets an error of its own
+    digests = set[str]().union(*(contents.training_digests(model) for model in models))
     was_trained_on = np.array([digest in digests for digest in labelled.digests])
     if was_trained_on.any():
         groups = labelled.groups()
@@ -94,10 +94,10 @@ def not_trained_on(labelled: LabelledPhotos, models: Sequence[Path]) -> Labelled
 def evaluate(model: Path, photos: LabelledPhotos) -> tuple[Predictions, Evaluation]:
     """Predict the ages of photos that the model was not trained on, and measure the errors."""
     predictor = AgePredictor(model)
-    held_out = np.isin(photos.digests, release.read_held_out(model)["digest"])
+    held_out = np.isin(photos.digests, contents.read_held_out(model)["digest"])
     stored = predictor.calibration and predictor.calibration.to(torch.device("cpu"))
     predicted = predictions(network_output(predictor, photos), photos.ages, held_out, stored)
-    constant = checkpoint.read_card(model)["data"]["median_age_years"]
+    constant = checkpoint.read_model_json(model)["data"]["median_age_years"]
     return predicted, Evaluation(
         model_version=predictor.version,
         n_cross_calibrated=int(held_out.sum()),

@@ -1,8 +1,7 @@
-"""ResNet-50 with its top replaced: a distribution over ages, or one number as in the original study.
+"""ResNet-50 with a new top: a distribution over ages, or one number as in the original study.
 
-An age is a count of completed years, as labels give it: `real_age` 30 is bin 30 of the distribution. Between
-bins, age is continuous with bin `a` spread evenly over [a - 0.5, a + 0.5), so that a distribution that is all
-on 30 decodes to 30.0, and rounding a decoded age gives back completed years.
+Ages are completed years, as in the labels: `real_age` 30 is bin 30 of the distribution. Bin `a` is spread evenly over
+[a - 0.5, a + 0.5). A distribution that is all on 30 decodes to 30.0, and a decoded age rounds to completed years.
 """
 
 import hashlib
@@ -30,14 +29,14 @@ Head = Literal["distribution", "scalar"]
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """What the network is rebuilt from; stored in `model.json`."""
+    """Everything needed to rebuild the network; stored in `model.json`."""
 
     head: Head = "distribution"
-    """`distribution` over ages 0-100 decoded to its median, or `scalar`: years, the original study's baseline."""
+    """`distribution` over ages 0-100, decoded to its median, or `scalar`: years, as in the original study."""
     image_size: int
     """Side of the square input, pixels."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Red, green and blue mean of ImageNet, of values scaled to 0-1: what pretrained weights expect."""
+    """Mean of the ImageNet pixels, red, green and blue, scaled to 0-1: pretrained weights expect it."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Standard deviations of the same."""
 
@@ -49,7 +48,7 @@ class NetworkConfig:
 
 
 class AgeNetwork(nn.Module):
-    """Photos in, age out. Normalisation is part of it, so pixels can't be prepared in two ways."""
+    """Photos in, age out. Normalisation is part of the network, so training and scoring can't differ in it."""
 
     def __init__(self, config: NetworkConfig, backbone: ResNet | None = None) -> None:
         super().__init__()
@@ -62,8 +61,10 @@ class AgeNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
 
-    def begin_at(self, ages: npt.NDArray[np.int64]) -> None:
-        """Let an untrained head answer what is known without a photo, so that no epoch is spent on learning it.
+    def init_output_bias(self, ages: npt.NDArray[np.int64]) -> None:
+        """Set the bias of the top so that an untrained network predicts the distribution of the labels.
+
+        Otherwise the first epochs would be spent on learning it.
 
         Args:
             ages: (N,) labels of the training part.
@@ -73,31 +74,30 @@ class AgeNetwork(nn.Module):
             nn.init.constant_(bias, float(np.median(ages)))
             return
         counts = torch.bincount(torch.from_numpy(ages), minlength=N_AGES).float()
-        near = torch.exp(-0.5 * ((torch.arange(N_AGES) - torch.arange(N_AGES)[:, None]) / 3) ** 2)  # (101, 101)
+        kernel = torch.exp(-0.5 * ((torch.arange(N_AGES) - torch.arange(N_AGES)[:, None]) / 3) ** 2)  # (101, 101)
         with torch.no_grad():
-            bias.copy_((near @ counts + 1).log())
+            bias.copy_((kernel @ counts + 1).log())
 
     def forward(self, photos: Tensor) -> Tensor:
         """Return logits over ages, float32 (B, 101), or years (B, 1) with the scalar head.
 
-        Outside training they are those of the averaged probabilities, or years, of a photo and its mirror image: a face
-        looks no older in a mirror.
+        Outside training, the probabilities (or years) of a photo and its mirror image are averaged.
 
         Args:
             photos: uint8 (B, S, S, 3).
         """
         if self.training:
-            return self.one_way(photos)
-        both = self.one_way(torch.cat([photos, photos.flip(2)])).view(2, photos.shape[0], -1)  # (2, B, 101 or 1)
-        averaged: Tensor = both.mean(0) if self.config.head == "scalar" else both.log_softmax(2).logsumexp(0)
+            return self.single_view(photos)
+        views = self.single_view(torch.cat([photos, photos.flip(2)])).view(2, photos.shape[0], -1)  # (2, B, 101 or 1)
+        averaged: Tensor = views.mean(0) if self.config.head == "scalar" else views.log_softmax(2).logsumexp(0)
         return averaged
 
-    def one_way(self, photos: Tensor) -> Tensor:
-        """Return what `forward` does in training: of the photos as they are."""
+    def single_view(self, photos: Tensor) -> Tensor:
+        """Return the output for the photos as they are, without their mirror images: as `forward` in training."""
         pixels = photos.permute(0, 3, 1, 2).float() / 255.0  # (B, 3, S, S)
         pixels = (pixels - self.mean) / self.std
         features = self.backbone(pixels.to(self.backbone.conv1.weight.dtype))  # (B, 2048)
-        # In half precision the years of a scalar head would come in steps of a quarter or a half.
+        # In half precision a scalar head would give years in steps of a quarter or a half.
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             output: Tensor = self.top(features.float())
         return output
@@ -105,7 +105,7 @@ class AgeNetwork(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class AgeEstimate:
-    """Estimates of a batch, all float32 (B,). NaN where the scalar head has no distribution to read."""
+    """Estimates of a batch, all float32 (B,). NaN where the scalar head has no distribution."""
 
     age_years: Tensor
     age_low: Tensor
@@ -115,17 +115,24 @@ class AgeEstimate:
 
 
 INTERVAL = (0.1, 0.9)
-"""Quantiles that bound `age_low` to `age_high`: an 80 % interval."""
+"""Quantiles of `age_low` and `age_high`: an 80 % interval."""
 
 
 def decode(output: Tensor, calibrate: Callable[[Tensor], Tensor] | None = None) -> AgeEstimate:
-    """Turn what the network returns into ages: the median, an 80 % interval and two probabilities.
+    """Decode the network's output to ages: the median, an 80 % interval and two probabilities.
 
-    The median, because it minimises the expected absolute error of a distribution.
+    The median minimises the expected absolute error of a distribution.
 
     Args:
         output: (B, 101) logits, or (B, 1) years.
-        calibrate: maps the network's probabilities (B, 101) to those that held.
+        calibrate: maps the network's probabilities (B, 101) to calibrated ones.
+
+    Example:
+        >>> logits = torch.full((1, 101), -torch.inf)
+        >>> logits[0, [17, 30]] = torch.tensor([0.25, 0.75]).log()
+        >>> estimate = decode(logits)
+        >>> round(estimate.age_years.item(), 2), round(estimate.p_under_18.item(), 2)
+        (29.83, 0.25)
     """
     if output.shape[1] == 1:
         years = output[:, 0].clamp(0, N_AGES - 1)
@@ -145,46 +152,58 @@ def decode(output: Tensor, calibrate: Callable[[Tensor], Tensor] | None = None) 
 
 
 def quantile(mass: Tensor, level: float) -> Tensor:
-    """Age (B,) at which the cumulative distribution of `mass` (B, 101) reaches `level`, linear within a bin."""
+    """Return the age (B,) at which the cumulative distribution of `mass` (B, 101) reaches `level`.
+
+    Within a bin the distribution is linear.
+
+    Example:
+        >>> mass = torch.zeros(1, 101)
+        >>> mass[0, 30] = 1
+        >>> quantile(mass, 0.5), quantile(mass, 0.9)
+        (tensor([30.]), tensor([30.4000]))
+    """
     cumulative = mass.cumsum(dim=1)
     bin_index = (cumulative < level).sum(dim=1, keepdim=True).clamp(max=N_AGES - 1)  # (B, 1)
-    inside = mass.gather(1, bin_index)
-    below = cumulative.gather(1, bin_index) - inside
-    fraction = ((level - below) / inside.clamp(min=1e-12)).clamp(0, 1)
+    mass_in_bin = mass.gather(1, bin_index)
+    mass_below = cumulative.gather(1, bin_index) - mass_in_bin
+    fraction = ((level - mass_below) / mass_in_bin.clamp(min=1e-12)).clamp(0, 1)
     return (bin_index + fraction - 0.5).clamp(0, N_AGES - 1).squeeze(1)
 
 
 def loss(output: Tensor, ages: Tensor, *, label_sigma_years: float) -> Tensor:
-    """Training loss, averaged over the batch.
+    """Return the training loss, averaged over the batch.
 
-    For the distribution: cross-entropy against the label blurred with a normal kernel, so that neighbouring ages
-    share evidence (label distribution learning, Gao et al., IEEE TIP 2017). For the scalar head: absolute error.
+    Distribution: cross-entropy against the label spread by a normal kernel, so that neighbouring ages share evidence
+    (label distribution learning, Gao et al., IEEE TIP 2017). Scalar head: absolute error.
 
     Args:
         output: (B, 101) logits or (B, 1) years.
         ages: (B,) completed years.
-        label_sigma_years: width of the blur, years.
+        label_sigma_years: standard deviation of the kernel, years.
     """
     if output.shape[1] == 1:
         return functional.l1_loss(output[:, 0], ages.float())
     bins = torch.arange(N_AGES, device=output.device)
-    blurred = torch.softmax(-((bins - ages[:, None]) ** 2) / (2 * label_sigma_years**2), dim=1)  # (B, 101)
-    return functional.cross_entropy(output, blurred)
+    target = torch.softmax(-((bins - ages[:, None]) ** 2) / (2 * label_sigma_years**2), dim=1)  # (B, 101)
+    return functional.cross_entropy(output, target)
 
 
 def pretrained_backbone(source: str) -> tuple[ResNet, str]:
-    """Return a ResNet-50 and a word on where its weights are from, for `model.json`.
+    """Return a ResNet-50 and a description of its initial weights, for `model.json`.
+
+    Args:
+        source: `auto` (ImageNet, or random if it can't be downloaded), `none` (random), or the path of a state dict.
 
     Raises:
-        InputError: `source` is a path at which there are no ResNet-50 weights.
+        InputError: `source` is a path without ResNet-50 weights.
     """
     if source == "auto":
         try:
-            # Before a network is built: what follows a failure draws the same random numbers as `none`.
+            # Before a network is built, so that after a failure the same random numbers are drawn as for `none`.
             state = ResNet50_Weights.IMAGENET1K_V2.get_state_dict(check_hash=True)
         except (OSError, RuntimeError, HTTPException) as error:
-            print(f"ImageNet weights can't be reached ({error}); beginning with random ones")
-            return _random_backbone(), "none: random weights, ImageNet weights could not be reached"
+            print(f"ImageNet weights can't be downloaded ({error}); starting with random weights")
+            return _random_backbone(), "none: random weights, ImageNet weights could not be downloaded"
         backbone = resnet50(weights=None)
         backbone.load_state_dict(state)
         return backbone, "ImageNet (torchvision IMAGENET1K_V2)"
@@ -199,10 +218,11 @@ def pretrained_backbone(source: str) -> tuple[ResNet, str]:
         raise InputError(
             f"pretrained is {source!r}; it must be auto, none or a file with ResNet-50 weights: {reason}"
         ) from None
-    # The hash, because a file at the same place need not be the same file.
+    # With its hash, because the content of the file may change.
     return backbone, f"file {Path(source).name} {hashlib.sha256(Path(source).read_bytes()).hexdigest()[:12]}"
 
 
 def _random_backbone() -> ResNet:
-    # Each block begins as the identity: depth does not stand in the way of the first epochs (Goyal et al. 2017).
+    # Each residual block starts as the identity, which makes the first epochs of a deep network easier (Goyal et al.
+    # 2017).
     return resnet50(weights=None, zero_init_residual=True)

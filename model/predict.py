@@ -1,7 +1,7 @@
-"""Inference, at night and in judging alike: one class that runs a released model, and a stream that keeps it fed.
+"""Inference: one class that runs a released model, and a stream that scores photos with it.
 
-In the stream photos are read and decoded in threads while the network works on the batch before; results come back in
-order, whatever batches they travelled in.
+Scoring and evaluation use the same class. In the stream, threads read and decode photos while the network computes
+the batch before. Results come in the order of the paths, whatever batches the photos were in.
 """
 
 from collections import deque
@@ -11,14 +11,14 @@ from functools import lru_cache
 from itertools import chain, islice
 from math import isnan
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from model import compiled as package
+from model import compiled, precision
 from model.evaluation import calibration
 from model.network import decode
 from model.photos.data import MAX_PHOTO_BYTES, LabelledPhotos, Pixels, UnreadablePhotoError, decode_photo
@@ -36,14 +36,12 @@ __all__ = [
     "version",
 ]
 
-prepare = package.prepare
+prepare = compiled.prepare
 version = checkpoint.version
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-"""`auto` is bfloat16, or float32 on a CPU without instructions for it; `float16` is for CUDA only."""
 
 
 class PhotoScore(NamedTuple):
-    """What is known of one photo; ages in years, None where nothing is known."""
+    """Result for one photo. Ages in years; None where the value is unknown."""
 
     age_years: float | None = None
     age_low: float | None = None
@@ -59,14 +57,14 @@ class PhotoScore(NamedTuple):
 class AgePredictor:
     """A released model on one device.
 
-    Batch normalisation is folded into the convolutions (in float32, so nothing is lost) and the rest runs in
-    bfloat16 where the processor has instructions for it; a photo's age is the same in any batch within 0.1 year.
+    Batch normalisation is folded into the convolutions in float32, which changes nothing. The convolutions run in
+    `precision.native_dtype`. In bfloat16 a photo's age differs between batches by less than 0.1 year.
 
     Attributes:
         version: as `checkpoint.version`.
-        image_size: side of the pixels it takes.
+        image_size: side of the input, pixels.
         calibration: of the folder; None where it has none.
-        batch_size: the largest batch; on CUDA every batch is padded to it, as each shape is compiled anew.
+        batch_size: largest batch. On CUDA every batch is padded to it, because each shape is compiled separately.
     """
 
     def __init__(
@@ -74,44 +72,52 @@ class AgePredictor:
         folder: Path,
         *,
         device: str | None = None,
-        precision: Precision = "auto",
+        dtype: torch.dtype | None = None,
         batch_size: int | None = None,
     ) -> None:
+        """Load a model folder.
+
+        Args:
+            folder: as `checkpoint.save` wrote it.
+            device: by default CUDA where there is a GPU, else CPU.
+            dtype: by default `precision.native_dtype`, and on a CPU the compiled package if `prepare` built it. With
+                a given type, a CPU runs the network uncompiled.
+            batch_size: by default 256 on CUDA, 32 on a CPU.
+        """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.version = version(folder)
         network = checkpoint.load(folder)
         self.image_size = network.config.image_size
         self.batch_size = batch_size or (256 if self.device.type == "cuda" else 32)
-        # A file that the version does not name has no say in what is done under its name.
-        is_calibrated = calibration.FILE in checkpoint.read_card(folder)["sha256"]
+        # A calibration file that is not part of the version must not change the results of that version.
+        is_calibrated = calibration.FILE in checkpoint.read_model_json(folder)["sha256"]
         stored = folder / calibration.FILE
         loaded = calibration.load(stored.read_text(encoding="utf-8")) if is_calibrated else None
         self.calibration = loaded and loaded.to(self.device)
-        built = package.path(folder, self.version)
+        native = precision.native_dtype(self.device)
+        package = compiled.path(folder, self.version, native)
         self._forward: Callable[[Tensor], Tensor]
+        self._min_rows = 1
         if self.device.type == "cuda":
-            dtype = torch.bfloat16 if precision == "auto" else getattr(torch, precision)
-            self._forward = self._compiled(package.folded(network, dtype).to(self.device))
-        elif precision == "float16":
-            raise ValueError("precision is float16; a CPU takes auto, float32 or bfloat16")
-        elif precision == "float32" or (precision == "auto" and not package.cpu_has_bfloat16()):
-            self._forward = package.folded(network, torch.float32)
-        elif built.is_file():
-            self._forward = package.load(built)
+            self._forward = self._compile_for_gpu(compiled.folded(network, dtype or native).to(self.device))
+            self._min_rows = self.batch_size
+        elif dtype is None and package.is_file():
+            self._forward = compiled.load(package)
+            self._min_rows = compiled.MIN_BATCH
         else:
-            self._forward = package.folded(network, torch.bfloat16)
+            self._forward = compiled.folded(network, dtype or native)
 
-    def _compiled(self, network: Any) -> Callable[[Tensor], Tensor]:
-        """Compile for the one shape of batches, or run as it is where that can't be done (no C compiler)."""
-        compiled: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
+    def _compile_for_gpu(self, network: Any) -> Callable[[Tensor], Tensor]:
+        """Compile for the only batch shape that is used. Without a C compiler, return the network as it is."""
+        forward: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
         size = (self.batch_size, self.image_size, self.image_size, 3)
         try:
             with torch.inference_mode():
-                compiled(torch.zeros(size, dtype=torch.uint8, device=self.device))
+                forward(torch.zeros(size, dtype=torch.uint8, device=self.device))
         except RuntimeError as error:  # of Dynamo, Inductor and Triton alike
             print(f"not compiled, so slower: {str(error).splitlines()[0]}", flush=True)
-            compiled = network
-        return compiled
+            forward = network
+        return forward
 
     def output(self, photos: Pixels) -> Tensor:
         """Return the network's output on the device, float32: (B, 101) logits, or (B, 1) years of a scalar head.
@@ -119,13 +125,11 @@ class AgePredictor:
         Args:
             photos: uint8 (B, S, S, 3), B at most `batch_size`.
         """
-        # From the first line: a network is compiled anew for a tensor that was made outside.
+        # The batch is created inside inference mode: the network is compiled again for a tensor created outside.
         with torch.inference_mode():
             batch = torch.from_numpy(photos)
-            # A package takes no batch of one: export treats 0 and 1 as constants.
-            n_rows = self.batch_size if self.device.type == "cuda" else max(2, len(photos))
-            if len(photos) < n_rows:
-                padding = torch.zeros(n_rows - len(photos), *batch.shape[1:], dtype=torch.uint8)
+            if len(photos) < self._min_rows:
+                padding = torch.zeros(self._min_rows - len(photos), *batch.shape[1:], dtype=torch.uint8)
                 batch = torch.cat([batch, padding])
             if self.device.type == "cuda":
                 batch = batch.pin_memory().to(self.device, non_blocking=True)
@@ -134,7 +138,7 @@ class AgePredictor:
     def estimate(self, photos: Pixels) -> Tensor:
         """Return (B, 5) float32 on the device: age_years, age_low, age_high, p_under_18, p_under_25; calibrated.
 
-        On CUDA the result is not waited for: reading it waits.
+        On CUDA this returns before the result is computed; reading the result waits for it.
 
         Args:
             photos: as `output`.
@@ -146,19 +150,19 @@ class AgePredictor:
 
 
 def network_output(predictor: AgePredictor, labelled: LabelledPhotos) -> Tensor:
-    """Return what the network says of every photo, on the CPU: (N, 101) logits or (N, 1) years."""
+    """Return the network's output for every photo, on the CPU: (N, 101) logits or (N, 1) years."""
     photos = labelled.pixels(predictor.image_size)
     starts = range(0, len(photos), predictor.batch_size)
-    progress = tqdm(starts, "judge", unit="batch", delay=5)
+    progress = tqdm(starts, "evaluate", unit="batch", delay=5)
     return torch.cat([predictor.output(photos[start : start + predictor.batch_size]).cpu() for start in progress])
 
 
 @lru_cache(maxsize=1)
 def shared(folder: Path, model_version: str, device: str | None) -> AgePredictor:
-    """Return this process's predictor, loaded once however many tasks it runs.
+    """Return this process's predictor. It is loaded once, however many tasks the process runs.
 
     Raises:
-        RuntimeError: this machine's folder holds another model than the one that the results will be named after.
+        RuntimeError: this machine's folder holds another version than the one that will be written beside the results.
     """
     predictor = AgePredictor(folder, device=device)
     if predictor.version != model_version:
@@ -174,15 +178,15 @@ def score_photos(
     n_threads: int,
     n_batches_ahead: int = 2,
 ) -> Iterator[PhotoScore]:
-    """Score photos one after another, in the order of `paths`; a bad one is a score with a reason.
+    """Score photos in the order of `paths`. An unreadable photo gives a score with a reason.
 
     Args:
-        predictor: does the work.
-        paths: handed to `read` one by one, at most `n_batches_ahead` batches before they are needed.
-        read: returns the content of a file; called from threads. May raise UnreadablePhotoError; any other
-            error ends the stream, since a store that can't be reached is no property of a photo.
+        predictor: the model.
+        paths: passed to `read` one by one, at most `n_batches_ahead` batches before they are needed.
+        read: returns the content of a file; called from threads. May raise UnreadablePhotoError. Any other error
+            ends the stream: a store that can't be reached is not a property of a photo.
         n_threads: threads that read and decode.
-        n_batches_ahead: how much is decoded beyond the batch at work; bounds memory.
+        n_batches_ahead: batches that are decoded ahead of the current one; limits memory.
     """
 
     def load(path: str) -> Pixels | UnreadablePhotoError:
@@ -193,28 +197,28 @@ def score_photos(
 
     threads = ThreadPoolExecutor(n_threads)
     try:
-        waiting: deque[Future[Pixels | UnreadablePhotoError]] = deque()
-        supply = iter(paths)
-        running: list[_Running] = []
+        decoding: deque[Future[Pixels | UnreadablePhotoError]] = deque()
+        remaining_paths = iter(paths)
+        computing: list[_Batch] = []
         while True:
-            missing = (1 + n_batches_ahead) * predictor.batch_size - len(waiting)
-            waiting.extend(threads.submit(load, path) for path in islice(supply, missing))
-            if not waiting:
+            n_free = (1 + n_batches_ahead) * predictor.batch_size - len(decoding)
+            decoding.extend(threads.submit(load, path) for path in islice(remaining_paths, n_free))
+            if not decoding:
                 break
-            photos = [waiting.popleft().result() for _ in range(min(predictor.batch_size, len(waiting)))]
+            photos = [decoding.popleft().result() for _ in range(min(predictor.batch_size, len(decoding)))]
             readable = [photo for photo in photos if not isinstance(photo, UnreadablePhotoError)]
             estimates = predictor.estimate(np.stack(readable)) if readable else None
-            running.append(_Running(photos, estimates))
-            # On CUDA this batch computes while the one before is handed out and the next is gathered.
-            if len(running) > 1:
-                yield from running.pop(0).scores()
-        yield from chain.from_iterable(batch.scores() for batch in running)
+            computing.append(_Batch(photos, estimates))
+            # On CUDA this batch is computed while the one before is returned and the next one is collected.
+            if len(computing) > 1:
+                yield from computing.pop(0).scores()
+        yield from chain.from_iterable(batch.scores() for batch in computing)
     finally:
-        # Where a store does not answer, each read ahead would wait for its own time-out.
+        # Where a store does not answer, each pending read would wait for its own timeout.
         threads.shutdown(cancel_futures=True)
 
 
-class _Running(NamedTuple):
+class _Batch(NamedTuple):
     photos: list[Pixels | UnreadablePhotoError]
     estimates: Tensor | None
 
@@ -224,5 +228,5 @@ class _Running(NamedTuple):
             if isinstance(photo, UnreadablePhotoError):
                 yield PhotoScore(status="unreadable", reason=photo.reason, detail=photo.detail)
             else:
-                known: list[Any] = [None if isnan(value) else value for value in next(rows)]
-                yield PhotoScore(*known)
+                values: list[Any] = [None if isnan(value) else value for value in next(rows)]
+                yield PhotoScore(*values)

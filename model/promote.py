@@ -1,21 +1,21 @@
-"""Make a model folder the one that the nightly run uses, if it is better than the one in use; or go back.
+"""Promote a model: make it the one that the nightly run uses, if it is better than the current one.
 
-The nightly run is given STORE/current, a link to the store's copy of a model that moves in one step; `history.jsonl`
-beside it has a line for each change.
+The nightly run scores with STORE/current, a link to the store's copy of a model. `history.jsonl` in the store has a
+line for each change.
 
-- Better: on the photos that both models held out the error became smaller, and the 95 % interval of the paired
-  difference lies above 0. Photos may have been added since, as others keep their sides; models with hardly a
-  held-out photo in common are refused. `--force REASON` overrules both.
-- An equal model passes about once in forty times, and a set that has judged many candidates favours the lucky ones:
-  renew the held-out photos now and then.
-- The first model of a store is taken as it is.
-- `--rollback` undoes the last promotion that stands. A second one undoes the promotion before that: it never brings
-  back the model that the first one left. Promoting that model again may, by its folder STORE/<version>: it is compared
-  like any other.
+- Better: on the photos that both models held out the error is smaller, and the 95 % interval of the paired difference
+  lies above 0. Photos may have been added in between, because the others keep their sides. Models with few common
+  held-out photos are not compared. `--force REASON` overrides both rules.
+- An equal model passes in about one of forty comparisons, and held-out photos that have compared many candidates favour
+  the lucky ones: renew the held-out photos from time to time.
+- The first model of a store is not compared.
+- Each promotion prints the command that goes back to the model before: it promotes that model's copy in the store.
 
-Exit code 0: the model is current, or was already. 2: a person must mend something. 99: sound, but not better.
+Exit code 0: the model is current. Exit code 2: wrong input or configuration; fix it. Exit code 99: the model is valid
+but not better.
 """
 
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,42 +23,36 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
 from model.cli import InputError, run
 from model.evaluation import metrics
-from model.release import checkpoint, contents as release
-from model.release.store import copy_in, current_version, locked, make_current, read_history, sound_copy, standing
+from model.release import checkpoint, contents
+from model.release.store import copy_in, current_version, locked, make_current, verified_copy
 
 NOT_BETTER = 99
-"""Exit code that Airflow's BashOperator takes as a task to skip: no failure, and nobody is called."""
+"""Exit code on which Airflow's BashOperator skips a task: it does not fail, and sends no alert."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Flags of `python -m model.promote`."""
 
-    model: Annotated[Positional[Path | None], arg(metavar="[MODEL]")] = None
+    model: Annotated[Positional[Path], arg(metavar="MODEL")]
     """Model folder to promote."""
     store: Path
     """Folder of the promoted models; it must exist."""
     force: Annotated[str | None, arg(metavar="REASON")] = None
-    """Promote whatever the comparison says; the history keeps the reason."""
-    rollback: FlagCreatePairsOff[bool] = False
-    """Go back to the model that was current before. Takes no model folder."""
+    """Promote the model whatever the comparison says. The reason is written to the history."""
 
     def __post_init__(self) -> None:
-        if self.rollback and (self.model or self.force is not None):
-            raise InputError("--rollback takes neither a model folder nor --force: the history knows where to go back")
-        if not self.rollback and not self.model:
-            raise InputError("the model folder is missing; name the one to promote, or go back with --rollback")
         if self.force is not None and not self.force.strip():
-            raise InputError(f"--force is {self.force!r}; it must be the reason, for whoever reads the history")
+            raise InputError(f"--force is {self.force!r}; it must be the reason, which is written to the history")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Errors of two models on the same held-out photos, years; the names are those in the history."""
+    """Errors of two models on the same held-out photos, years. The history has the same names."""
 
     n: int
     mae_years: float
@@ -66,47 +60,47 @@ class Comparison:
     mae_before_years: float
     """Of the current model."""
     gain_years: float
-    """Mean of the current model's absolute error minus the candidate's, photo by photo."""
+    """Mean over photos of the current model's absolute error minus the candidate's."""
     gain_low: float
     """Lower end of the 95 % interval of the gain."""
     gain_high: float
     is_better: bool
-    """Whether that interval lies above 0."""
+    """Whether the interval lies above 0."""
     verdict: str
 
 
 def held_out(folder: Path) -> pd.DataFrame:
-    """Return `digest`, `real_age` and `age_years` by file name of the photos that a model's training held out.
+    """Return `digest`, `real_age` and `age_years` of a model's held-out photos, by file name.
 
     Raises:
-        InputError: the model was released without them.
+        InputError: the model folder has no such file.
     """
-    if release.HELD_OUT not in checkpoint.read_card(folder)["sha256"]:
+    if contents.HELD_OUT not in checkpoint.read_model_json(folder)["sha256"]:
         raise InputError(
-            f"{folder} was released without {release.HELD_OUT} to compare by; "
-            "train anew with model.train, or promote with --force and the reason"
+            f"{folder} has no {contents.HELD_OUT} for the comparison; "
+            "train again with model.train, or promote with --force and the reason"
         )
-    return release.read_held_out(folder).set_index("file_name").sort_index()
+    return contents.read_held_out(folder).set_index("file_name").sort_index()
 
 
 def compare(candidate: Path, current: Path) -> Comparison:
-    """Compare two model folders, photo by photo, on what both of them held out: neither has learnt those.
+    """Compare two models, photo by photo, on the photos that both held out.
 
     Raises:
-        InputError: that is not even half of what the current model was judged by.
+        InputError: those are at most half of the photos that the current model held out.
     """
-    now, before = held_out(candidate), held_out(current)
-    both = now.join(before, how="inner", rsuffix="_before")
-    # A label that was mended judges neither, nor does another picture under an old name.
-    both = both[(both["real_age"] == both["real_age_before"]) & (both["digest"] == both["digest_before"])]
-    if len(both) <= len(before) / 2:
+    held_out_now, held_out_before = held_out(candidate), held_out(current)
+    common = held_out_now.join(held_out_before, how="inner", rsuffix="_before")
+    # Without photos whose label was corrected, and without another picture under the same name.
+    common = common[(common["real_age"] == common["real_age_before"]) & (common["digest"] == common["digest_before"])]
+    if len(common) <= len(held_out_before) / 2:
         raise InputError(
-            f"{candidate} held out {len(both)} of the {len(before)} photos that {current} is judged by: too few to "
-            "compare them; judge both on one set that neither has learnt with `python -m model.evaluate --against`, "
+            f"{candidate} held out {len(common)} of the {len(held_out_before)} photos that {current} held out: too few "
+            "to compare them; compare both on another labelled set with `python -m model.evaluate --against`, "
             "then promote with --force and the reason"
         )
-    ages = both["real_age"].to_numpy()
-    predicted, predicted_before = both["age_years"].to_numpy(), both["age_years_before"].to_numpy()
+    ages = common["real_age"].to_numpy()
+    predicted, predicted_before = common["age_years"].to_numpy(), common["age_years_before"].to_numpy()
     gain, verdict = metrics.compare(predicted, predicted_before, ages)
     return Comparison(
         n=len(ages),
@@ -121,21 +115,21 @@ def compare(candidate: Path, current: Path) -> Comparison:
 
 
 def promote(model: Path, store: Path, reason: str | None) -> bool:
-    """Make a model current if it is better, or if there is a reason; returns whether it is current now."""
-    checkpoint.load(model)  # as the nightly run will
+    """Make a model current if it is better or a reason is given; returns whether it is current now."""
+    checkpoint.load(model)  # fails now, not at night, if the network can't be rebuilt
     version, current = checkpoint.version(model), current_version(store)
     if version == current:
-        mended = copy_in(store, model, version)
-        print(f"{version} is current already: {'its damaged copy was replaced' if mended else 'nothing changed'}.")
+        is_replaced = copy_in(store, model, version)
+        print(f"{version} is current already: {'its damaged copy was replaced' if is_replaced else 'nothing changed'}.")
         return True
     comparison = None
     if current is None:
         print(f"{store} has no current model to compare with.")
     else:
         try:
-            comparison = compare(model, sound_copy(store, current))
+            comparison = compare(model, verified_copy(store, current))
             print(f"candidate {version}: MAE {comparison.mae_years:.2f} years on {comparison.n} held-out photos")
-            print(f"current   {current}: MAE {comparison.mae_before_years:.2f} years on the same")
+            print(f"current   {current}: MAE {comparison.mae_before_years:.2f} years on the same photos")
             print(f"The candidate is {comparison.verdict}.")
         except InputError as error:
             if reason is None:
@@ -146,33 +140,27 @@ def promote(model: Path, store: Path, reason: str | None) -> bool:
         return False
     copy_in(store, model, version)
     facts = asdict(comparison) if comparison else None
-    make_current(store, version, "promote", comparison=facts, reason=reason)
+    make_current(store, version, comparison=facts, reason=reason)
     print(f"{version} is current now{f', by force: {reason}' if reason else ''}.")
+    if current is not None:
+        print(f"To go back to {current}:\n    {command_to_promote(store / current, store)}")
     return True
 
 
-def roll_back(store: Path) -> None:
-    """Make the model current that was so before the last promotion that stands.
+def command_to_promote(model: Path, store: Path) -> str:
+    """Return the command line that promotes a model whatever the comparison says; REASON is to be filled in.
 
-    Raises:
-        InputError: there is none, or its copy is missing or damaged.
+    Example:
+        >>> command_to_promote(Path("models/0123456789ab"), Path("models"))
+        'python -m model.promote models/0123456789ab --store models --force REASON'
     """
-    current, versions = current_version(store), standing(read_history(store))
-    before = versions[-2] if len(versions) > 1 else None
-    if before is None:
-        known = f"knows no model before {current}" if current else "holds no model yet"
-        raise InputError(f"store is {store}, which {known}; promote another")
-    sound_copy(store, before)
-    make_current(store, before, "rollback")
-    print(f"{before} is current again, in place of {current}.")
+    return shlex.join(["python", "-m", "model.promote", str(model), "--store", str(store), "--force", "REASON"])
 
 
 def main(settings: Settings) -> None:
-    """Promote or go back, alone in the store."""
+    """Lock the store and promote."""
     with locked(settings.store):
-        if settings.model is None:
-            roll_back(settings.store)
-        elif not promote(settings.model, settings.store, settings.force):
+        if not promote(settings.model, settings.store, settings.force):
             sys.exit(NOT_BETTER)
 
 

@@ -1,7 +1,7 @@
-"""Photos and labels: one way to decode a photo, for training, judging and scoring alike.
+"""Photos and labels. Training, evaluation and scoring decode photos in the same way.
 
-A labelled set is a folder with `labels.csv` (`file_name,real_age`) and `final_files/`; `attributes.csv` (`file_name`
-and a column for each grouping, such as sex) and `TERMS.txt` (what the photos may be used for) may come with it.
+A labelled set is a folder with `labels.csv` (`file_name,real_age`) and `final_files/`. Optional files: `attributes.csv`
+(`file_name` and a column for each grouping, such as sex) and `TERMS.txt` (terms of use of the photos).
 """
 
 import csv
@@ -26,17 +26,17 @@ from model.photos.duplicates import THUMBNAIL_SIZE, near_duplicates
 Pixels = npt.NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Formats that are opened. Pillow knows more, but some of those start other programs (EPS: Ghostscript).
-MPO, several JPEGs in one file, opens as JPEG: Pillow has no opener of that name."""
+"""Accepted formats. Pillow knows more, but some of them start other programs (EPS: Ghostscript). An MPO file, which
+contains several JPEGs, is opened as JPEG."""
 
 MAX_PHOTO_PIXELS = 50_000_000
 MAX_PHOTO_BYTES = 32 * 2**20
 
 HELD_OUT_SHARE = 0.1
-"""Part of the photos that judges a model unless another is given."""
+"""Default share of the photos that is held out."""
 
 MAX_GROUPS = 20
-"""More values in a column of `attributes.csv` name persons or places rather than groups that errors are told of."""
+"""Largest number of groups in a column of `attributes.csv`. With more, its values identify persons or places."""
 
 
 class UnreadablePhotoError(Exception):
@@ -44,7 +44,7 @@ class UnreadablePhotoError(Exception):
 
     Attributes:
         reason: a code: file_missing, file_empty, file_too_large, not_an_image, too_many_pixels, truncated.
-        detail: what was found, for a person. Never the content.
+        detail: explanation for a reader. Never the content of the file.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -56,11 +56,21 @@ class UnreadablePhotoError(Exception):
 def decode_photo(content: bytes, image_size: int) -> Pixels:
     """Decode one image file to RGB pixels (image_size, image_size, 3).
 
-    The centre square is kept, turned upright by its EXIF orientation. JPEGs are decoded at the smallest scale
-    that still covers the output, which is most of the work saved on a large photo.
+    The photo is rotated by its EXIF orientation and cropped to the centre square. A JPEG is decoded at the smallest
+    scale that still covers the output, which saves most of the work on a large photo.
 
     Raises:
-        UnreadablePhotoError: the content is no photo. Size is checked on the header, before any pixel is decoded.
+        UnreadablePhotoError: the content is not a photo. The size is read from the header, before decoding.
+
+    Example:
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (80, 60), "red").save(file, "PNG")
+        >>> decode_photo(file.getvalue(), 2).tolist()
+        [[[255, 0, 0], [255, 0, 0]], [[255, 0, 0], [255, 0, 0]]]
+        >>> decode_photo(b"", 2)
+        Traceback (most recent call last):
+        ...
+        model.photos.data.UnreadablePhotoError: file_empty: 0 bytes
     """
     if not content:
         raise UnreadablePhotoError("file_empty", "0 bytes")
@@ -77,32 +87,32 @@ def decode_photo(content: bytes, image_size: int) -> Pixels:
     try:
         image.draft("RGB", (image_size, image_size))
         upright = ImageOps.exif_transpose(image)
-        upright.info.pop("transparency", None)  # convert warns of it, and drops it all the same
-        if upright.mode.startswith("I;16"):  # convert would turn all but the darkest shades white
+        upright.info.pop("transparency", None)  # convert would warn and drop it
+        if upright.mode.startswith("I;16"):  # convert would make all but the darkest shades white
             upright = upright.point(lambda shade: shade * (1 / 256))
         square = ImageOps.fit(
             upright.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR, centering=(0.5, 0.5)
         )
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001  damage makes Pillow raise anything, such as TypeError out of a TIFF
+    except Exception as error:  # noqa: BLE001  on damaged files Pillow raises anything, such as TypeError
         raise UnreadablePhotoError("truncated", f"{len(content)} bytes, {error}") from None
     return np.asarray(square)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPhotos:
-    """The rows of `labels.csv`, by file name, with what `attributes.csv` says of them."""
+    """The rows of `labels.csv`, sorted by file name, with their groups from `attributes.csv`."""
 
     folder: Path
     file_names: list[str]
     ages: npt.NDArray[np.int64]  # (N,) completed years
     attributes: Mapping[str, npt.NDArray[np.str_]] = field(default_factory=dict)
-    """Groups (N,) by column, for reporting errors by group only; `unknown` for a photo that is not named."""
+    """Groups (N,) by column, only for reporting errors; `unknown` for a photo that is not listed."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of names and ages, order-independent: tells whether two models saw the same labels."""
+        """Hash of names and ages in any order: equal if two models had the same labels."""
         rows = sorted(f"{name},{age}" for name, age in zip(self.file_names, self.ages, strict=True))
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
@@ -119,30 +129,29 @@ class LabelledPhotos:
 
     @cached_property
     def digests(self) -> list[str]:
-        """Hash of each file's content when first asked: tells a photo that comes again, whatever its name and label."""
+        """Hash of the content of each file, computed once: identifies a photo whatever its name and label."""
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             return list(threads.map(lambda name: hashlib.sha256(self._content(name)).hexdigest()[:16], self.file_names))
 
     def groups(self) -> npt.NDArray[np.int64]:
-        """Return the group (N,) of near-duplicates that each photo belongs to."""
+        """Return the group (N,) of each photo, as `near_duplicates`."""
         return near_duplicates(self.pixels(THUMBNAIL_SIZE))
 
     def split(self, held_out_share: float, groups: npt.NDArray[np.int64]) -> tuple["LabelledPhotos", "LabelledPhotos"]:
-        """Split into a training and a held-out part by the hash of the file name.
+        """Split into a training and a held-out part, by `split_position` of the file name.
 
-        A photo keeps its side when others are added or the seed changes, so that two models can be compared. Those
-        of one group go together, to the side of the one whose name comes first: a new copy may move its group.
+        A photo keeps its side when others are added or the seed changes, so that two models can be compared. The photos
+        of a group are on the side of the one whose name comes first, so a new copy may move its group.
         """
-        leaders: dict[int, str] = {}
+        first_names: dict[int, str] = {}
         for name, group in sorted(zip(self.file_names, groups.tolist(), strict=True)):
-            leaders.setdefault(group, name)
-        digests = [hashlib.sha256(leaders[group].encode()).digest() for group in groups.tolist()]
-        position = np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in digests])
-        held_out = position < held_out_share
-        return self.take(~held_out), self.take(held_out)
+            first_names.setdefault(group, name)
+        position = np.array([split_position(first_names[group]) for group in groups.tolist()])
+        is_held_out = position < held_out_share
+        return self.take(~is_held_out), self.take(is_held_out)
 
     def pixels(self, image_size: int) -> Pixels:
-        """Decode every photo: (N, image_size, image_size, 3). Kept in memory: 0.6 GB for 16,000 at 112 pixels."""
+        """Decode every photo: (N, image_size, image_size, 3). In memory: 0.6 GB for 16,000 photos at 112 pixels."""
 
         def decode(name: str) -> Pixels:
             try:
@@ -161,17 +170,29 @@ class LabelledPhotos:
         try:
             return (self.folder / "final_files" / name).read_bytes()
         except FileNotFoundError:
-            raise InputError(f"labels.csv names {name}, which is not in {self.folder / 'final_files'}") from None
+            raise InputError(f"labels.csv lists {name}, which is not in {self.folder / 'final_files'}") from None
         except OSError as error:
             raise InputError(f"{self.folder / 'final_files' / name} can't be read: {error.strerror}") from None
+
+
+def split_position(file_name: str) -> float:
+    """Return the position of a photo between 0 and 1: it is held out if that is below the held-out share.
+
+    Example:
+        >>> [round(split_position(name), 2) for name in ("0.jpg", "1.jpg", "2.jpg")]
+        [0.22, 0.3, 0.53]
+    """
+    digest = hashlib.sha256(file_name.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def read_labels(folder: Path) -> LabelledPhotos:
     """Read `labels.csv` and `attributes.csv` of a labelled set.
 
     Raises:
-        InputError: no `labels.csv`, a column is missing, a row has cells too many, an age is no whole number from 0 to
-            100, a name leaves the folder or comes twice, there is no row, or `attributes.csv` names none of the photos.
+        InputError: `labels.csv` is missing or has no rows, a column is missing, a row has too many cells, an age is not
+            a whole number from 0 to 100, a name is not a plain file name or is listed twice, or `attributes.csv` lists
+            none of the photos.
     """
     path = folder / "labels.csv"
     if not path.is_file():
@@ -180,7 +201,7 @@ def read_labels(folder: Path) -> LabelledPhotos:
     if not rows:
         raise InputError(f"{path} has no rows")
     ages = {row["file_name"]: _age(path, line, row["real_age"]) for line, row in rows}
-    names = sorted(ages)  # the order of the file must not decide what a seed means
+    names = sorted(ages)  # so that the order of the file does not change the result of a seed
     return LabelledPhotos(
         folder=folder,
         file_names=names,
@@ -194,10 +215,10 @@ def _read_attributes(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[
         return {}
     columns, rows = _read_table(path, ["file_name"])
     if "decade" in columns:
-        raise InputError(f"{path} has a column decade, which is the name of the groups by age; name it otherwise")
+        raise InputError(f"{path} has a column decade, which is the name of the groups by age; rename it")
     known = {row["file_name"]: row for _, row in rows}
     if not known.keys() & set(names):
-        raise InputError(f"{path} names none of the {len(names)} photos; file_name must be as in labels.csv")
+        raise InputError(f"{path} lists none of the {len(names)} photos; file_name must be as in labels.csv")
     groups = {}
     for column in (name for name in columns if name != "file_name"):
         values = np.array([known.get(name, {}).get(column) or "unknown" for name in names])
@@ -205,12 +226,14 @@ def _read_attributes(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[
         if n_values <= MAX_GROUPS:
             groups[column] = values
         else:
-            print(f"{path}: {column} has {n_values} values; errors are told by columns of at most {MAX_GROUPS}")
+            print(
+                f"{path}: {column} has {n_values} values; errors are reported only by columns of at most {MAX_GROUPS}"
+            )
     return groups
 
 
 def _read_table(path: Path, wanted: Sequence[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Return columns, and each row with its line in the file; each names another photo."""
+    """Return the columns, and each row with its line number; no photo is listed twice."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
             reader = csv.DictReader(file)

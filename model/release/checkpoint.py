@@ -1,6 +1,7 @@
-"""A model folder: weights, `model.json` from which the network can be rebuilt anywhere, and what belongs to them.
+"""A model folder: weights, `model.json`, and the files that belong to them.
 
-`model.json` holds the hash of every other file, so its own hash names the whole folder: the model version.
+The network can be rebuilt from `model.json` and the weights alone. `model.json` contains the hash of every other file,
+so its own hash identifies the whole folder: the model version.
 """
 
 import hashlib
@@ -18,48 +19,52 @@ from model.cli import InputError
 from model.network import AgeNetwork, NetworkConfig
 
 WEIGHTS = "weights.safetensors"
-CARD = "model.json"
+MODEL_JSON = "model.json"
 PRIVATE = ("held_out.csv", "learnt_photos.txt")
-"""Files that tell whether a photo was in the labelled set: for owner and group alone, and not needed to score."""
+"""Files that reveal whether a photo was in the labelled set: readable by owner and group, not needed to score."""
 
 
 def check_replaceable(folder: Path) -> None:
-    """Stop before work is done whose result could only be written over something else.
+    """Check, before any work, that a model folder can be written at `folder`.
 
     Raises:
-        InputError: at `folder` there is something, and it is no model folder.
+        InputError: `folder` is a link, or exists and is not a model folder.
     """
     if not folder.name:
         raise InputError(f"out is {str(folder)!r}; it must be the name of a model folder, such as models/age")
     if folder.is_symlink():
-        raise InputError(f"out is {folder}, a link; name a folder: what a store calls current is changed by promotion")
-    if folder.exists() and not (folder / CARD).is_file():
-        raise InputError(f"out is {folder}, which exists and is no model folder; name another, it would be replaced")
+        raise InputError(f"out is {folder}, a link; choose a folder: promotion changes the link of a store")
+    if folder.exists() and not (folder / MODEL_JSON).is_file():
+        raise InputError(
+            f"out is {folder}, which exists and is not a model folder; choose another: it would be replaced"
+        )
 
 
 def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mapping[str, str] | None = None) -> str:
     """Write a model folder and return its version.
 
     Args:
-        folder: created or replaced. Never visible half-written; while it is replaced it is missing for a moment.
-        network: weights are stored in float32, on the CPU.
-        facts: what a reader of `model.json` should know: training settings, data fingerprint, metrics.
+        folder: created or replaced. Never visible half-written, but missing for a moment while it is replaced.
+        network: its weights are stored in float32.
+        facts: other entries of `model.json`: training settings, data fingerprint, metrics.
         files: text of the folder's other files, by name.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft, old = (folder.with_name(f".{folder.name}.{what}") for what in ("draft", "old"))
-    shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed
+    draft, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("draft", "old"))
+    shutil.rmtree(draft, ignore_errors=True)  # of an interrupted run
     draft.mkdir()
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     save_file(weights, draft / WEIGHTS)
-    (draft / WEIGHTS).chmod(mode(WEIGHTS))  # safetensors lets the owner alone read
+    (draft / WEIGHTS).chmod(mode(WEIGHTS))  # safetensors makes it readable by its owner only
     for name, text in (files or {}).items():
         (draft / name).write_text(text, encoding="utf-8")
         (draft / name).chmod(mode(name))
     hashes = {path.name: _sha256(path) for path in sorted(draft.iterdir())}
-    card = {"network": asdict(network.config), "sha256": hashes, **facts}
-    (draft / CARD).write_text(json.dumps(card, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
-    (draft / CARD).chmod(mode(CARD))
+    content = {"network": asdict(network.config), "sha256": hashes, **facts}
+    (draft / MODEL_JSON).write_text(
+        json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    (draft / MODEL_JSON).chmod(mode(MODEL_JSON))
     draft.chmod(0o755)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -70,78 +75,82 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mappin
 
 
 def mode(name: str) -> int:
-    """Return who may read a file of a model folder: executors, which run as others, what is needed to score."""
+    """Return the permissions of a file of a model folder. Executors, which run as another user, can read what scores.
+
+    Example:
+        >>> oct(mode("weights.safetensors")), oct(mode("held_out.csv"))
+        ('0o644', '0o640')
+    """
     return 0o640 if name in PRIVATE else 0o644
 
 
 def readable(path: Path) -> Path:
-    """Return a file's path where this user may read it.
+    """Return the path of a file, after checking that this user may read it.
 
     Raises:
-        InputError: it is for others.
+        InputError: this user may not.
     """
     if not os.access(path, os.R_OK):
-        raise InputError(f"{path} is for its owner and group; judge and promote as a user of the group that owns it")
+        raise InputError(f"{path} is readable by its owner and group only; run this as a user of that group")
     return path
 
 
 def version(folder: Path) -> str:
-    """Return the version of a model folder, 12 hexadecimal digits, after checking every file's hash.
+    """Return the version of a model folder, 12 hexadecimal digits, after checking the hash of every file.
 
-    But for private files that this user may not read, and so can't use either.
+    Private files are skipped if this user may not read them, and so can't use them either.
 
     Raises:
-        InputError: the folder or a file is missing, or a file is not the one that was released.
+        InputError: the folder or a file is missing, or a file was changed after the release.
     """
-    card = read_card(folder)
-    for name, wanted in card["sha256"].items():
+    for name, expected in read_model_json(folder)["sha256"].items():
         if not (folder / name).is_file():
             raise InputError(f"the model folder {folder} lacks {name}")
         if name in PRIVATE and not os.access(folder / name, os.R_OK):
             continue
-        found = _sha256(folder / name)
-        if found != wanted:
+        actual = _sha256(folder / name)
+        if actual != expected:
             raise InputError(
-                f"{folder / name} has hash {found[:12]}, but model.json was written with {wanted[:12]}; "
+                f"{folder / name} has hash {actual[:12]}, but model.json states {expected[:12]}; "
                 "restore the folder as it was released"
             )
-    return _sha256(folder / CARD)[:12]
+    return _sha256(folder / MODEL_JSON)[:12]
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """Return `model.json`.
+def read_model_json(folder: Path) -> dict[str, Any]:
+    """Return the content of `model.json`.
 
     Raises:
-        InputError: there is no such folder or file, or the file is not one that `save` wrote.
+        InputError: the folder or the file does not exist, or `save` did not write it.
     """
-    path = folder / CARD
+    path = folder / MODEL_JSON
     if not path.is_file():
-        raise InputError(f"{folder} is no model folder: it has no {CARD}; `python -m model.train` writes one")
+        raise InputError(f"{folder} is not a model folder: it has no {MODEL_JSON}; `python -m model.train` writes one")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
-    hashes = card.get("sha256") if isinstance(card, dict) else None
-    if not isinstance(hashes, dict) or WEIGHTS not in hashes or "network" not in card:
+    hashes = content.get("sha256") if isinstance(content, dict) else None
+    if not isinstance(hashes, dict) or WEIGHTS not in hashes or "network" not in content:
         raise InputError(f"{path} lacks the entries network and sha256 of {WEIGHTS}")
-    return card  # type: ignore[no-any-return]
+    return content  # type: ignore[no-any-return]
 
 
 def load(folder: Path) -> AgeNetwork:
-    """Rebuild the network of a model folder, in float32, on the CPU, ready to predict.
+    """Rebuild the network of a model folder: float32, on the CPU, in evaluation mode.
 
     Raises:
         InputError: as `version`, or the weights do not fit the network that `model.json` describes.
     """
     version(folder)
-    settings = read_card(folder)["network"]
+    settings = read_model_json(folder)["network"]
     try:
         config = NetworkConfig(**{**settings, "mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
         network = AgeNetwork(config)
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"the weights of {folder} do not fit its {CARD}: {reason}") from None
+        raise InputError(f"the weights of {folder} do not fit its {MODEL_JSON}: {reason}") from None
     return network.eval()
 
 

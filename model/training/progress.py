@@ -1,4 +1,4 @@
-"""What a training keeps after each epoch, so that it can go on where it was cut off."""
+"""The progress that a training run saves after each epoch, so that it can resume after an interruption."""
 
 import fcntl
 import shutil
@@ -14,14 +14,14 @@ import torch
 from model.cli import InputError
 
 
-class Part(Protocol):
+class Stateful(Protocol):
     """Network, optimizer or schedule."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state."""
 
     def load_state_dict(self, state_dict: Any, /) -> Any:
-        """Take it back."""
+        """Restore the state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +30,17 @@ class Progress:
 
     folder: Path
     run: Mapping[str, Any]
-    """What makes it the same run: settings, and the fingerprint of what is learnt from."""
+    """Everything that decides the weights: settings, precision, and the fingerprint of the training photos."""
 
-    def load(self, parts: Mapping[str, Part], device: torch.device) -> list[dict[str, float]]:
-        """Give the parts their kept state; returns the figures of the epochs that are done.
+    def load(self, parts: Mapping[str, Stateful], device: torch.device) -> list[dict[str, float]]:
+        """Restore the saved state into the parts.
+
+        Returns:
+            The figures of each completed epoch. None are completed where nothing was saved, or where the run was
+            saved in another precision: epochs of two precisions are not mixed.
 
         Raises:
-            InputError: another run was begun there, or what it kept can't be read.
+            InputError: a run with other settings or photos is saved there, or its state can't be read.
         """
         path = self.folder / "state.pt"
         if not path.is_file():
@@ -46,19 +50,26 @@ class Progress:
         except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"{path} can't be read ({reason}); remove {self.folder}") from None
-        if saved["run"] != self.run:
-            names = sorted(saved["run"].keys() | self.run.keys())
-            changed = [name for name in names if saved["run"].get(name) != self.run.get(name)]
+        names = sorted(saved["run"].keys() | self.run.keys())
+        changed = [name for name in names if saved["run"].get(name) != self.run.get(name)]
+        if changed == ["precision"]:
+            print(
+                f"{self.folder} was saved by a run in {saved['run'].get('precision', 'an unknown precision')}; this "
+                f"machine trains in {self.run['precision']}, so training restarts from the first epoch"
+            )
+            return []
+        if changed:
             raise InputError(
-                f"{self.folder} was begun with other {', '.join(changed)}; go on with the same, or remove it"
+                f"{self.folder} was saved by a run with another {', '.join(changed)}; "
+                "resume with the same settings and photos, or remove it"
             )
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         history: list[dict[str, float]] = saved["history"]
         return history
 
-    def keep(self, parts: Mapping[str, Part], history: list[dict[str, float]]) -> None:
-        """Replace what was kept in one step."""
+    def save(self, parts: Mapping[str, Stateful], history: list[dict[str, float]]) -> None:
+        """Replace the saved state atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / "state.draft"
         states = {name: part.state_dict() for name, part in parts.items()}
@@ -67,24 +78,25 @@ class Progress:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder of a run, and remove it when the run has ended well.
+def exclusive(folder: Path) -> Iterator[None]:
+    """Lock the folder of a run, and remove it when the run has succeeded.
 
     Raises:
-        InputError: another process holds it, or it is somebody else's.
+        InputError: another process has locked it, or the folder contains something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not (folder / ".lock").is_file():
-        raise InputError(f"{folder} holds something else than a training's progress; name another --out")
+        raise InputError(f"{folder} is not the progress of a training run; choose another --out")
     with (folder / ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"another training is at work in {folder}; wait for it, or name another --out") from None
+            raise InputError(f"another training run uses {folder}; wait for it, or choose another --out") from None
         yield
         for path in folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name != ".lock":
                 path.unlink()
-        shutil.rmtree(folder)  # the lock last: without it a killed removal would leave a folder of nobody
+        # The lock is removed last: if this is interrupted, the next run still recognises the folder as its own.
+        shutil.rmtree(folder)

@@ -1,6 +1,6 @@
-"""How a model is trained: every figure that shapes the weights, and the three sets of them that have names.
+"""How a model is trained: every number that decides the weights, and three named sets of them.
 
-What was measured of these choices is in `model/README.md`.
+`model/README.md` has what was measured of these choices.
 """
 
 from dataclasses import dataclass
@@ -14,27 +14,36 @@ Preset = Literal["quick", "full", "original"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of a training run; stored in `model.json`."""
+    """Settings of a training run; stored in `model.json`. They are also the flags of `python -m model.train`.
 
+    Example:
+        >>> Recipe(image_size=64, epochs=0, batch_size=64, learning_rate=1e-3)
+        Traceback (most recent call last):
+        ...
+        model.cli.InputError: epochs is 0; it must be between 1 and 1000
+    """
+
+    preset: Preset = "quick"
+    """Recipe to start from: quick (about an hour on 2 cores), full (for a GPU), or original (the network of the first
+    study, as a baseline). The flags below override single values of it."""
     head: Head = "distribution"
-    """What the network returns: a distribution over ages 0-100, or one number of years."""
+    """Output of the network: a distribution over ages 0-100, or a scalar, years."""
     image_size: int
-    """Side of the input, pixels; the model's for good."""
+    """Side of the square input, pixels."""
     epochs: int
-    """Passes over the training part."""
+    """Passes over the training photos."""
     batch_size: int
-    """Photos a step."""
+    """Photos per step."""
     learning_rate: float
     """Peak of the one-cycle schedule."""
     weight_decay: float = 0.05
     """Decoupled weight decay of AdamW, on matrices and kernels."""
     label_sigma_years: float = 2.0
-    """Width of the normal kernel that blurs a label over neighbouring ages, years."""
-
+    """Standard deviation of the normal kernel that spreads a label over neighbouring ages, years."""
     variation: float = 0.5
-    """How far photos are turned, shifted, scaled, lit, as `augment`; 0 only mirrors them."""
+    """How far photos are rotated, shifted, scaled and relit; 0 only mirrors them."""
     erased_share: float = 0.5
-    """Share of the photos that lose a rectangle, each epoch others."""
+    """Share of the photos of which a random rectangle is erased."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -53,22 +62,16 @@ class Recipe:
 
 
 PRESETS: dict[Preset, Recipe] = {
-    "quick": Recipe(image_size=64, epochs=22, batch_size=64, learning_rate=1e-3),
+    "quick": Recipe(preset="quick", image_size=64, epochs=22, batch_size=64, learning_rate=1e-3),
     "full": Recipe(
+        preset="full",
         image_size=192,
         epochs=100,
         batch_size=256,
         learning_rate=2e-3,
-        variation=1.0,  # not measured; longer trainings gain from more (Wightman et al. 2021, "ResNet strikes back")
+        variation=1.0,  # not measured; longer training gains from more (Wightman et al. 2021, "ResNet strikes back")
     ),
-    "original": Recipe(
-        head="scalar",
-        image_size=224,
-        epochs=10,
-        batch_size=32,
-        learning_rate=5e-4,
-    ),
+    # The first study's network: one number of years, ten epochs at one size, no layer frozen. Augmentation, decoding,
+    # optimizer and schedule are the same as in the other presets.
+    "original": Recipe(preset="original", head="scalar", image_size=224, epochs=10, batch_size=32, learning_rate=5e-4),
 }
-"""`quick` takes about an hour on 2 cores, `full` wants a GPU. `original` is the first study's network: one number of
-years, ten epochs at one size, no layer frozen; how photos are varied and read, optimiser and schedule
-are today's."""

@@ -1,9 +1,9 @@
-"""What each choice of the training recipe is worth: held-out error with it and without it, over several seeds.
+"""Value of each choice of the training recipe: held-out error with and without it, over several seeds.
 
-Run: `make bench-ablations DATA=LABELLED`, or this file with flags. Every run is a short one of the default recipe,
-with one thing changed; results are kept in a file as they come, so that a run that was cut off goes on. The table is
-of differences from the default at the same seed, because seeds differ by more than many choices do. Choices that
-concern decoding cost no run of their own: they are read off the default's runs.
+Run: `make bench-ablations DATA=LABELLED`, or this file with flags. Each run is a short training of the default recipe
+with one change. Each result is saved, so that an interrupted benchmark resumes. The table contains differences from the
+default at the same seed, because seeds differ by more than many choices do. Choices of decoding need no run of their
+own: they are evaluated on the runs of the default.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from model import network, train
+from model import network, precision, train
 from model.evaluation import calibration
 from model.network import N_AGES, decode, loss, quantile
 from model.photos import augment
@@ -85,7 +85,7 @@ def random_residuals(stack: ExitStack, _: np.ndarray) -> None:
 
 
 def head_without_ages(stack: ExitStack, _: np.ndarray) -> None:
-    stack.enter_context(mock.patch.object(network.AgeNetwork, "begin_at"))
+    stack.enter_context(mock.patch.object(network.AgeNetwork, "init_output_bias"))
 
 
 DEFAULT = PRESETS["quick"]
@@ -103,32 +103,35 @@ VARIANTS: dict[str, tuple[dict[str, object], Patch | None]] = {
     "learning rate x 2": ({"learning_rate": DEFAULT.learning_rate * 2}, None),
     "learning rate x 0.5": ({"learning_rate": DEFAULT.learning_rate / 2}, None),
     "rare ages weighted, exponent 0.5": ({}, balanced(0.5)),
-    "residual branches not begun at zero": ({}, random_residuals),
-    "head not begun at the ages' shares": ({}, head_without_ages),
+    "residual branches not started at zero": ({}, random_residuals),
+    "output bias not started at the shares of the ages": ({}, head_without_ages),
     "weight decay 0.2": ({"weight_decay": 0.2}, None),
 }
 
 
 def readings(trained: network.AgeNetwork, held_out: LabelledPhotos, image_size: int) -> dict[str, float]:
-    """MAE, years, of the held-out photos by each way to read the same network."""
+    """Return the MAE, years, of the held-out photos by each way to decode the same network."""
     photos = torch.from_numpy(held_out.pixels(image_size))
     device = next(trained.parameters()).device
 
     def output(read: Callable[[Tensor], Tensor]) -> Tensor:
         trained.eval()
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        with torch.inference_mode(), precision.autocast(device):
             return torch.cat([read(batch.to(device)).cpu() for batch in photos.split(64)])
 
     def mae(ages: Tensor) -> float:
         return float(np.abs(ages.double().numpy() - held_out.ages).mean())
 
-    averaged, one_way = output(trained), output(trained.one_way)
-    found = {"": mae(decode(averaged).age_years), "not averaged with the mirror image": mae(decode(one_way).age_years)}
+    averaged, single_view = output(trained), output(trained.single_view)
+    mae_by_reading = {
+        "": mae(decode(averaged).age_years),
+        "not averaged with the mirror image": mae(decode(single_view).age_years),
+    }
     if averaged.shape[1] == 1:
-        return found
+        return mae_by_reading
     mass = averaged.softmax(dim=1)
     return {
-        **found,
+        **mae_by_reading,
         "read by the mean": mae(mass @ torch.arange(N_AGES, dtype=torch.float32)),
         "read by the mode": mae(mass.argmax(dim=1)),
         "calibrated": mae(quantile(calibration.cross_fitted(mass, held_out.ages), 0.5)),
@@ -145,7 +148,8 @@ def run(
 ) -> dict[str, float]:
     """Train one variant; returns its errors by reading."""
     changed, patch = VARIANTS[name]
-    settings = train.Settings(data=flags.data, out=flags.out / "model", pretrained="none", seed=seed)
+    recipe = replace(short(flags), **changed)
+    settings = train.Settings(data=flags.data, out=flags.out / "model", pretrained="none", seed=seed, recipe=recipe)
     averages: list[AveragedModel] = []
 
     def average(*_: object) -> None:
@@ -161,21 +165,20 @@ def run(
         return one_epoch(model, *arguments, **others)
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(train.PRESETS, {"quick": replace(short(flags), **changed)}))
         if patch:
             patch(stack, parts[0].ages)
         if name == "default":
             stack.enter_context(mock.patch.object(train, "train_one_epoch", watched))
             stack.callback(register_optimizer_step_post_hook(average).remove)
-        kept = train._progress_folder(settings.out)  # a patched run must not go on as another's
+        kept = train.progress_folder(settings.out)  # a patched run must not resume another one
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir()
         trained, _ = train.train(settings, *parts)
         shutil.rmtree(kept)
-    found = readings(trained, parts[1], flags.image_size)
+    mae_by_reading = readings(trained, parts[1], flags.image_size)
     if averages:
-        found["weights averaged, decay 0.99"] = readings(averages[0].module, parts[1], flags.image_size)[""]
-    return found
+        mae_by_reading["weights averaged, decay 0.99"] = readings(averages[0].module, parts[1], flags.image_size)[""]
+    return mae_by_reading
 
 
 def table(results: list[dict[str, object]]) -> pd.DataFrame:
@@ -198,7 +201,7 @@ def table(results: list[dict[str, object]]) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Run what has not been run, and print the table of all."""
+    """Run the missing runs, and print the table of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="labelled set: labels.csv and final_files/")
     parser.add_argument("--out", type=Path, required=True, help="folder for results.jsonl")
@@ -212,10 +215,10 @@ def main() -> None:
     flags.out.mkdir(parents=True, exist_ok=True)
     path = flags.out / "results.jsonl"
     labelled = read_labels(flags.data)
-    # What is held out from training proper is left alone here: it must not choose the recipe that it then judges.
+    # The photos that a real training holds out are not used: they must not choose the recipe that they then evaluate.
     rest, _ = labelled.split(HELD_OUT_SHARE, labelled.groups())
     parts = rest.split(0.2, rest.groups())
-    # Rows of another default, or of other code that trains and reads, are not differences from this one.
+    # Results of another default, or of other code, can't be compared with these.
     code = "".join(
         inspect.getsource(part) for part in (augment, calibration, epoch, network, train, sys.modules[__name__])
     )
@@ -232,9 +235,11 @@ def main() -> None:
     for seed in flags.seeds:
         for name in flags.only:
             if not any((row["name"], row["seed"]) == (name, seed) for row in kept()):
-                found = run(name, seed, flags, parts)
+                mae_by_reading = run(name, seed, flags, parts)
                 with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"name": name, "seed": seed, "size": size, "mae_years": found}) + "\n")
+                    file.write(
+                        json.dumps({"name": name, "seed": seed, "size": size, "mae_years": mae_by_reading}) + "\n"
+                    )
     print(f"{flags.image_size} px, {flags.epochs} epochs, {len(parts[0].ages)} photos; judged on {len(parts[1].ages)}")
     print(table(kept()).to_string(index=False, float_format="{:.2f}".format))
 

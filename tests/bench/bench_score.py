@@ -1,11 +1,11 @@
-"""How many photos a second this machine scores, and what share that is of the network alone.
+"""Photos per second that this machine scores, and their share of the rate of the network alone.
 
-Run: `make bench-score`, or this file with flags. Nothing of Spark is in it: `score_photos` is what one Spark
-worker runs. Three rates, in images/s, each the minimum, median and maximum of the repeats:
+Run: `make bench-score`, or this file with flags. It does not use Spark: `score_photos` is what one Spark worker runs.
+Three rates, in images/s, each with minimum, median and maximum of the repeats:
 
-- forward: the network on pixels that lie on the device already. Nothing can be faster.
-- score: JPEG bytes in memory in, ages out, as the nightly job does it. The share is of that forward.
-- decode: JPEG bytes to pixels in as many threads as scoring has, no network.
+- forward: the network alone, on pixels that are on the device already: an upper bound.
+- score: from JPEG bytes in memory to ages, as in the nightly job, with its share of forward.
+- decode: from JPEG bytes to pixels, in as many threads as scoring uses, without the network.
 """
 
 import argparse
@@ -30,10 +30,12 @@ from model.predict import AgePredictor, prepare, score_photos
 from model.release import checkpoint
 
 DEFAULT_BATCH_SIZES = {"cuda": [64, 128, 256, 512, 1024], "cpu": [32]}
-DEFAULT_PRECISIONS = {"cuda": ["bfloat16", "float16"], "cpu": ["float32", "auto"]}
+DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+"""`auto` is what the nightly job runs: the native precision, compiled. On a CPU the others run uncompiled."""
+DEFAULT_PRECISIONS = {"cuda": ["auto"], "cpu": ["float32", "auto"]}
 DEFAULT_N_PHOTOS = {"cuda": 8192, "cpu": 256}
 PHOTO_SIZES = (200, 400)
-N_DISTINCT = 64  # drawn, then used again and again: what is decoded does not depend on it
+N_DISTINCT = 64  # photos that are drawn; they are decoded again and again
 
 
 def draw_photo(seed: int, size: int) -> bytes:
@@ -58,7 +60,7 @@ def photo_sets(photos_dir: Path | None) -> Iterator[tuple[str, list[bytes]]]:
 
 
 def random_model(folder: Path) -> Path:
-    """Write a model folder with random weights: rates do not depend on what they are."""
+    """Write a model folder with random weights: the rates do not depend on them."""
     torch.manual_seed(0)
     checkpoint.save(folder, AgeNetwork(NetworkConfig(image_size=224)), {})
     return folder
@@ -97,14 +99,14 @@ def score(predictor: AgePredictor, photos: list[bytes], n_photos: int, n_threads
 
 
 def decode_only(photos: list[bytes], image_size: int, n_photos: int, n_threads: int) -> int:
-    """Decode photos and forget them."""
+    """Decode photos without using the pixels."""
     with ThreadPoolExecutor(n_threads) as threads:
         chosen = (photos[number % len(photos)] for number in range(n_photos))
         return sum(1 for _ in threads.map(partial(decode_photo, image_size=image_size), chosen))
 
 
 def machine(device: torch.device) -> str:
-    """Say what this was measured on."""
+    """Describe the machine."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
@@ -140,7 +142,7 @@ def main(arguments: argparse.Namespace) -> None:
             row_of(rates(decoding, arguments.repeats), None, "decode", "", "", name)
         for precision in arguments.precisions or DEFAULT_PRECISIONS[device.type]:
             for batch_size in arguments.batch_sizes or DEFAULT_BATCH_SIZES[device.type]:
-                predictor = AgePredictor(model, precision=precision, batch_size=batch_size)
+                predictor = AgePredictor(model, dtype=DTYPES[precision], batch_size=batch_size)
                 forward(predictor, 2 * batch_size)  # compiles, and warms up
                 alone = rates(partial(forward, predictor, n_photos), arguments.repeats)
                 row_of(alone, None, "forward", precision, batch_size, "")
@@ -152,15 +154,13 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def parse() -> argparse.Namespace:
-    """Read the flags; by argparse, as machines that only score have no tyro."""
+    """Parse the flags with argparse: machines that only score have no tyro."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos-dir", type=Path, help="photos to score; drawn, of 200 and 400 pixels, if not given")
-    parser.add_argument("--model", type=Path, help="model folder; random weights at 224 pixels if not given")
-    parser.add_argument("--n-photos", type=int, help=f"photos a repeat; by device {DEFAULT_N_PHOTOS}")
+    parser.add_argument("--photos-dir", type=Path, help="photos to score; by default drawn, of 200 and 400 pixels")
+    parser.add_argument("--model", type=Path, help="model folder; by default random weights at 224 pixels")
+    parser.add_argument("--n-photos", type=int, help=f"photos per repeat; by device {DEFAULT_N_PHOTOS}")
     parser.add_argument("--batch-sizes", type=int, nargs="+", help=f"by device {DEFAULT_BATCH_SIZES}")
-    parser.add_argument(
-        "--precisions", nargs="+", choices=["auto", "float32", "bfloat16", "float16"], help=f"{DEFAULT_PRECISIONS}"
-    )
+    parser.add_argument("--precisions", nargs="+", choices=list(DTYPES), help=f"by device {DEFAULT_PRECISIONS}")
     parser.add_argument("--repeats", type=int, default=3, help="times each rate is measured (%(default)s)")
     return parser.parse_args()
 

@@ -1,6 +1,7 @@
 import io
 import sys
 import tempfile
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from model import compiled as package, network, predict, promote, train
+from model import network, precision, predict, promote, train
 from model.network import AgeNetwork, NetworkConfig
 from model.photos.data import decode_photo
 from model.release import checkpoint
@@ -20,9 +21,9 @@ IMAGE_SIZE = 32
 
 
 def shallow_resnet(*, weights=None, zero_init_residual=False):
-    """A ResNet with one narrow block a stage and the same 2048 features: a tenth of the time and of the file.
+    """A ResNet with one narrow block per stage and the same 2048 features: a tenth of the time and of the file size.
 
-    Its batch statistics are those of the last batch, as tests train for a few steps only.
+    Its batch statistics are those of the last batch, because tests train for a few steps only.
     """
     assert weights is None
     norm_layer = partial(torch.nn.BatchNorm2d, momentum=1.0)
@@ -33,7 +34,7 @@ def shallow_resnet(*, weights=None, zero_init_residual=False):
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    # Small tensors: a second thread gains nothing, and on a busy machine each step waits for it.
+    # On small tensors a second thread gains nothing, and on a busy machine each step waits for it.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -83,7 +84,7 @@ def labelled_set(tmp_path, photo):
 
 @pytest.fixture(scope="session")
 def untrained(photo):
-    """A network without training, but with batch statistics of photos and ages that differ between photos."""
+    """An untrained network with batch statistics of photos, whose ages differ between photos."""
 
     def make(head="distribution", seed=0):
         torch.manual_seed(seed)
@@ -95,11 +96,11 @@ def untrained(photo):
             made.train()(photos)
             made.eval()(photos)
             hook.remove()
-            # An age c that is linear in the features, 45 give or take 12; normal around it, as -(a - c)^2 / 128 is
-            # linear in c up to a constant.
+            # An age c that is linear in the features, 45 plus or minus 12, and a normal distribution around it:
+            # -(a - c)^2 / 128 is linear in c up to a constant.
             direction = torch.randn(features[1].shape[1])
-            found = features[1] @ direction
-            direction *= 12 / found.std()
+            projected = features[1] @ direction
+            direction *= 12 / projected.std()
             offset = 45 - (features[1] @ direction).mean()
             ages = torch.arange(network.N_AGES if head == "distribution" else 1) / 64
             if head == "scalar":
@@ -113,19 +114,19 @@ def untrained(photo):
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory, untrained):
-    """A model folder that tests only read."""
+    """A model folder that tests must not change."""
     folder = tmp_path_factory.mktemp("released") / "age"
     checkpoint.save(folder, untrained(), {"training": {"held_out_share": 0.5}})
     return folder
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory, untrained):
-    """A model folder with its compiled package, what `prepare` said, and what it left in TMPDIR."""
-    if not package.cpu_has_bfloat16():
-        pytest.skip("packages are built for processors with bfloat16 instructions")
+def compiled_model(tmp_path_factory, untrained):
+    """A model folder with its compiled package, the message of `prepare`, and the files that it left in TMPDIR."""
     if torch.cuda.is_available():
-        pytest.skip("packages are built where there is no GPU")
+        pytest.skip("runs without a GPU: with one, no package is built")
+    if precision.native_dtype(torch.device("cpu")) != torch.bfloat16:
+        pytest.skip("runs on a CPU with bfloat16 instructions: in float32 no package is built")
     root = tmp_path_factory.mktemp("compiled")
     checkpoint.save(root / "age", untrained(), {})
     (root / "tmp").mkdir()
@@ -134,8 +135,9 @@ def compiled(tmp_path_factory, untrained):
         patch.setenv("TMPDIR", str(root / "tmp"))
         patch.setattr(tempfile, "tempdir", None)
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(root / "inductor"))
-        said = predict.prepare(root / "age")
-    return root / "age", said, list((root / "tmp").iterdir())
+        message = predict.prepare(root / "age")
+        left_in_tmpdir = list((root / "tmp").iterdir())
+    return SimpleNamespace(folder=root / "age", message=message, left_in_tmpdir=left_in_tmpdir)
 
 
 @pytest.fixture
@@ -148,13 +150,15 @@ def store(tmp_path):
 
 @pytest.fixture
 def erring_model(tmp_path, untrained):
-    """A model folder that takes its held-out photos for `error` years too old: one number, or one a photo."""
+    """A model folder whose held-out predictions are `error` years too old: one number, or one for each photo."""
 
     def make(name, error=4.0, *, ages=range(20, 60), files=None, pictures="d"):
         off = np.broadcast_to(error, len(ages))
         rows = [f"{number}.jpg,{pictures}{number},{age},{age + off[number]}\n" for number, age in enumerate(ages)]
         files = {"held_out.csv": "".join(["file_name,digest,real_age,age_years\n", *rows])} if files is None else files
-        checkpoint.save(tmp_path / name, untrained(), {"name": name}, files)  # else equal errors are one model
+        checkpoint.save(
+            tmp_path / name, untrained(), {"name": name}, files
+        )  # otherwise equal errors would give equal versions
         return tmp_path / name
 
     return make
@@ -162,14 +166,14 @@ def erring_model(tmp_path, untrained):
 
 @pytest.fixture
 def run_promote(monkeypatch, store, capsys):
-    """Run `model.promote` on the store with a command line; returns its exit code and what it said."""
+    """Run `model.promote` on the store with a command line; returns its exit code and its output."""
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["promote", *map(str, arguments), "--store", str(store)])
         with pytest.raises(SystemExit) as stop:
             promote.run(promote.main, promote.Settings)
         printed = capsys.readouterr()
-        return SimpleNamespace(code=stop.value.code, said=printed.out + printed.err)
+        return SimpleNamespace(code=stop.value.code, text=printed.out + printed.err)
 
     return call
 
@@ -180,9 +184,15 @@ def settings(tmp_path, labelled_set, monkeypatch):
     small = Recipe(image_size=40, epochs=3, batch_size=4, learning_rate=1e-3)
     monkeypatch.setitem(train.PRESETS, "quick", small)
 
-    def make(*, ages=tuple(range(5, 77, 6)), out="age", **changed):
+    def make(*, ages=tuple(range(5, 77, 6)), out="age", pretrained="none", held_out_share=0.3, seed=0, **recipe):
         folder = tmp_path / "faces"
-        data = folder if folder.exists() else labelled_set(ages)
-        return train.Settings(data=data, out=tmp_path / out, **{"pretrained": "none", "held_out_share": 0.3, **changed})
+        return train.Settings(
+            data=folder if folder.exists() else labelled_set(ages),
+            out=tmp_path / out,
+            pretrained=pretrained,
+            held_out_share=held_out_share,
+            seed=seed,
+            recipe=replace(train.PRESETS["quick"], **recipe),
+        )
 
     return make

@@ -36,17 +36,17 @@ def call(monkeypatch):
     return make
 
 
-def test_flags_become_settings_and_success_is_0(call):
+def test_flags_become_settings_and_success_exits_with_0(call):
     assert call(["--folder", "x", "--n-days", "28"]) == ([Settings(folder=Path("x"), n_days=28)], 0)
 
 
 @pytest.mark.parametrize("wrong", [[], ["--folder", "x", "--n-days", "many"], ["--folder", "x", "--colour", "red"]])
-def test_a_wrong_flag_is_2_and_nothing_runs(call, wrong, capsys):
+def test_wrong_flag_exits_with_2_and_nothing_runs(call, wrong, capsys):
     assert call(wrong) == ([], 2)
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_what_a_person_can_mend_is_one_line_and_2(call, capsys):
+def test_input_error_is_one_line_and_exits_with_2(call, capsys):
     def main(settings: Settings) -> None:
         raise InputError(f"--folder is {settings.folder}; it must exist")
 
@@ -54,7 +54,7 @@ def test_what_a_person_can_mend_is_one_line_and_2(call, capsys):
     assert capsys.readouterr().err == "error: --folder is x; it must exist\n"
 
 
-def test_a_defect_keeps_its_traceback(monkeypatch):
+def test_defect_keeps_its_traceback(monkeypatch):
     def main(_: Settings) -> None:
         raise ZeroDivisionError
 
@@ -63,14 +63,14 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
         run(main, Settings)
 
 
-def test_help_tells_each_flag_and_its_default(call, capsys):
+def test_help_shows_each_flag_and_its_default(call, capsys):
     assert call(["--help"])[1] == 0
-    said = capsys.readouterr().out
-    assert "--folder" in said
-    assert "How far back, days." in said
-    assert "7" in said
+    text = capsys.readouterr().out
+    assert "--folder" in text
+    assert "How far back, days." in text
+    assert "7" in text
 
 
-def test_a_machine_that_only_scores_needs_no_command_line_package():
+def test_input_error_can_be_imported_without_tyro():
     program = "import sys; sys.modules['tyro'] = None; from model.cli import InputError"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -18,7 +18,7 @@ from model.evaluation.calibration import error_kernel
 from model.network import decode
 from model.photos.data import read_labels
 from model.predict import AgePredictor, network_output, score_photos
-from model.release import checkpoint, contents as release
+from model.release import checkpoint, contents
 from model.training.recipe import Recipe
 
 AGES = list(range(20, 80, 2))
@@ -122,15 +122,15 @@ def test_evaluation_and_scoring_predict_the_same_age(trained, faces):
 
 def test_a_model_is_evaluated_on_the_photos_that_it_held_out(trained, faces, compared):
     photos = not_trained_on(read_labels(faces), [trained()])
-    assert photos.file_names == release.read_held_out(trained())["file_name"].tolist()
+    assert photos.file_names == contents.read_held_out(trained())["file_name"].tolist()
     assert 0 < len(photos.ages) < len(AGES)
-    assert compared().json["metrics"] == checkpoint.read_card(trained())["metrics"]
+    assert compared().json["metrics"] == checkpoint.read_model_json(trained())["metrics"]
 
 
 @pytest.mark.parametrize("change", ["photos are added", "copies are added", "labels are corrected", "names change"])
 def test_no_training_photo_is_evaluated_after_the_set_changed(trained, copied, photo, change):
     model, files = trained(), copied / "final_files"
-    held_out = {files / name for name in release.read_held_out(model)["file_name"]}
+    held_out = {files / name for name in contents.read_held_out(model)["file_name"]}
     training = {path.read_bytes() for path in files.iterdir() if path not in held_out}
     rows = (copied / "labels.csv").read_text().splitlines()[1:]
     if change == "photos are added":
@@ -157,7 +157,7 @@ def test_no_training_photo_is_evaluated_after_the_set_changed(trained, copied, p
 
 
 def test_a_set_of_training_photos_alone_is_an_error(trained, copied):
-    held_out = set(release.read_held_out(trained())["file_name"])
+    held_out = set(contents.read_held_out(trained())["file_name"])
     rows = [row for row in (copied / "labels.csv").read_text().splitlines() if row.split(",")[0] not in held_out]
     (copied / "labels.csv").write_text("\n".join(rows) + "\n")
     with pytest.raises(InputError, match="faces has 0 photos that the models were not trained on; add more"):
@@ -175,7 +175,7 @@ def test_another_set_is_evaluated_whole_with_the_stored_calibration(trained, lab
     predictor = AgePredictor(trained())
     ages = decode(network_output(predictor, photos), predictor.calibration).age_years.numpy()
     assert evaluation.metrics.mae_years == pytest.approx(np.abs(ages - photos.ages).mean(), abs=0.01)
-    constant = checkpoint.read_card(trained())["data"]["median_age_years"]
+    constant = checkpoint.read_model_json(trained())["data"]["median_age_years"]
     assert evaluation.metrics.constant_mae_years == round(np.abs(constant - photos.ages).mean(), 4)
 
 
@@ -193,7 +193,7 @@ def test_all_figures_are_printed_written_and_drawn(trained, compared):
 
 
 def test_the_page_shows_the_worst_photos_and_a_notice(trained, compared):
-    held_out = release.read_held_out(trained())
+    held_out = contents.read_held_out(trained())
     worst = (held_out["age_years"] - held_out["real_age"]).abs().idxmax()
     captions = re.findall(r"<figcaption>(\S+): age", compared().page)
     assert captions[0] == held_out["file_name"][worst]
@@ -210,18 +210,18 @@ def test_a_scalar_head_is_evaluated_without_intervals(trained, faces, tmp_path):
 
 
 def test_a_second_model_is_compared_on_the_same_photos(trained, compared):
-    first, second = (release.read_held_out(trained(name)) for name in ("age", "other"))
+    first, second = (contents.read_held_out(trained(name)) for name in ("age", "other"))
     gain = (second["age_years"] - second["real_age"]).abs() - (first["age_years"] - first["real_age"]).abs()
     comparison = compared().json["comparison"]
     assert comparison["against"] == checkpoint.version(trained("other"))
     assert comparison["gain_years"]["estimate"] == pytest.approx(gain.mean(), abs=1e-3)
-    mae_years = checkpoint.read_card(trained("other"))["metrics"]["mae_years"]
+    mae_years = checkpoint.read_model_json(trained("other"))["metrics"]["mae_years"]
     assert comparison["other_mae_years"] == pytest.approx(mae_years, abs=1e-3)
     assert re.match(r"(better|worse|not shown to differ)", comparison["verdict"])
 
 
 def test_two_models_are_compared_on_photos_that_neither_was_trained_on(trained, from_store):
-    held_out, fewer = (set(release.read_held_out(trained(name))["file_name"]) for name in ("age", "fewer"))
+    held_out, fewer = (set(contents.read_held_out(trained(name))["file_name"]) for name in ("age", "fewer"))
     n = evaluation_in(from_store() / "here" / "age.evaluation")["metrics"]["n"]
     assert n == len(held_out & fewer) < len(held_out)
 
@@ -234,7 +234,7 @@ def test_by_default_the_page_is_written_outside_the_store_for_owner_and_group(fr
 
 def test_the_kernel_is_fitted_to_every_held_out_photo(trained):
     stored = json.loads((trained() / "calibration.json").read_text())
-    held_out = release.read_held_out(trained())
+    held_out = contents.read_held_out(trained())
     assert stored["error_kernel"]["n_photos"] == stored["calibration"]["n_photos"] == len(held_out)
     kernel, _ = error_kernel(held_out["age_years"].to_numpy(), held_out["real_age"].to_numpy())
     assert np.array(stored["error_kernel"]["probability"]) == pytest.approx(kernel, abs=1e-4)
@@ -242,7 +242,7 @@ def test_the_kernel_is_fitted_to_every_held_out_photo(trained):
 
 def test_the_model_card_states_use_data_terms_and_errors(trained):
     card = (trained() / "MODEL_CARD.md").read_text()
-    facts = checkpoint.read_card(trained())
+    facts = checkpoint.read_model_json(trained())
     assert f"**{facts['metrics']['mae_years']:.2f} years**" in card
     assert f"`faces`: {facts['data']['n_training']} labelled photos" in card
     assert facts["data"]["training_fingerprint"] in card
@@ -254,7 +254,7 @@ def test_the_model_card_states_use_data_terms_and_errors(trained):
 
 
 def test_a_missing_model_is_an_error(trained, faces, tmp_path):
-    with pytest.raises(InputError, match=r"nothing is no model folder: it has no model\.json"):
+    with pytest.raises(InputError, match=r"nothing is not a model folder: it has no model\.json"):
         evaluate.main(Settings(model=trained(), data=faces, against=tmp_path / "nothing"))
 
 

@@ -32,7 +32,7 @@ def slow_quantile(shares, level):
 
 
 @pytest.mark.parametrize("age", [1, 17, 30, 99])
-def test_all_on_one_age_decodes_to_that_age(age):
+def test_distribution_on_one_age_decodes_to_that_age(age):
     estimate = decode(logits({age: 1}))
     assert estimate.age_years.tolist() == [age]
     assert estimate.age_low.item() == pytest.approx(age - 0.4)
@@ -40,20 +40,20 @@ def test_all_on_one_age_decodes_to_that_age(age):
 
 
 @pytest.mark.parametrize("age", [0, 100])
-def test_an_interval_stays_between_0_and_100_years(age):
+def test_interval_stays_between_0_and_100_years(age):
     estimate = decode(logits({age: 1}))
     assert estimate.age_years.tolist() == [age]
     assert 0 <= estimate.age_low.item() <= age <= estimate.age_high.item() <= 100
 
 
-def test_the_age_of_two_peaks_is_the_median_and_not_the_mean():
+def test_age_of_two_peaks_is_the_median_not_the_mean():
     estimate = decode(logits({20: 0.6, 60: 0.4}))
     assert estimate.age_years.item() == pytest.approx(19.5 + 0.5 / 0.6, abs=1e-4)
     assert estimate.age_low.item() == pytest.approx(19.5 + 0.1 / 0.6, abs=1e-4)
     assert estimate.age_high.item() == pytest.approx(59.5 + 0.3 / 0.4, abs=1e-4)
 
 
-def test_a_network_that_knows_nothing_says_50_give_or_take_40():
+def test_uniform_distribution_decodes_to_50_plus_or_minus_40():
     estimate = decode(torch.zeros(1, N_AGES))
     assert estimate.age_years.item() == pytest.approx(50, abs=1e-3)
     assert estimate.age_low.item() == pytest.approx(0.1 * 101 - 0.5, abs=1e-3)
@@ -62,16 +62,16 @@ def test_a_network_that_knows_nothing_says_50_give_or_take_40():
 
 @settings(deadline=None)
 @given(st.lists(st.floats(-20, 20, width=32), min_size=N_AGES, max_size=N_AGES))
-def test_quantiles_are_those_of_a_slow_reference(row):
+def test_quantiles_equal_a_slow_reference(row):
     output = np.array(row)
     shares = np.exp(output - output.max())
     shares /= shares.sum()
     estimate = decode(torch.tensor([row]))
-    for found, level in ((estimate.age_low, 0.1), (estimate.age_years, 0.5), (estimate.age_high, 0.9)):
+    for quantile, level in ((estimate.age_low, 0.1), (estimate.age_years, 0.5), (estimate.age_high, 0.9)):
         # Between two peaks a rounding error moves the age far: then the share below it is still the level.
-        same_age = found.item() == pytest.approx(slow_quantile(shares, level), abs=1e-3)
-        at_an_end = found.item() in (0, 100)
-        assert same_age or (not at_an_end and share_below(shares, found.item()) == pytest.approx(level, abs=1e-5))
+        same_age = quantile.item() == pytest.approx(slow_quantile(shares, level), abs=1e-3)
+        at_an_end = quantile.item() in (0, 100)
+        assert same_age or (not at_an_end and share_below(shares, quantile.item()) == pytest.approx(level, abs=1e-5))
 
 
 def test_p_under_18_counts_the_completed_years_0_to_17_and_p_under_25_those_to_24():
@@ -80,13 +80,13 @@ def test_p_under_18_counts_the_completed_years_0_to_17_and_p_under_25_those_to_2
     assert estimate.p_under_25.item() == pytest.approx(0.6)
 
 
-def test_a_probability_is_never_above_one():
+def test_probability_is_never_above_one():
     estimate = decode(torch.randn(200, N_AGES) - torch.arange(N_AGES) * 5)
     assert estimate.p_under_18.max() <= 1
     assert estimate.p_under_25.max() <= 1
 
 
-def test_the_scalar_head_gives_years_and_no_distribution():
+def test_scalar_head_gives_years_and_no_distribution():
     estimate = decode(torch.tensor([[31.5], [-4.0], [130.0]]))
     assert estimate.age_years.tolist() == [31.5, 0, 100]
     for nothing in (estimate.age_low, estimate.age_high, estimate.p_under_18, estimate.p_under_25):
@@ -94,14 +94,14 @@ def test_the_scalar_head_gives_years_and_no_distribution():
 
 
 @pytest.mark.parametrize("age", [0, 6, 17, 42, 94, 100])
-def test_the_loss_of_a_distribution_is_smallest_around_the_true_age(age):
+def test_loss_of_a_distribution_is_smallest_at_the_true_age(age):
     centres = torch.arange(N_AGES)
     around = -((centres[None, :] - centres[:, None]) ** 2) / (2 * 2.0**2)  # (centre, bin)
     losses = [loss(row[None], torch.tensor([age]), label_sigma_years=2.0).item() for row in around]
     assert int(np.argmin(losses)) == age
 
 
-def test_the_loss_of_the_true_distribution_is_its_entropy():
+def test_loss_of_the_true_distribution_is_its_entropy():
     bins = torch.arange(N_AGES)
     output = -((bins - 40.0)[None] ** 2) / (2 * 3.0**2)
     shares = output.softmax(dim=1)
@@ -109,15 +109,19 @@ def test_the_loss_of_the_true_distribution_is_its_entropy():
     assert loss(output, torch.tensor([40]), label_sigma_years=3.0).item() == pytest.approx(entropy, abs=1e-4)
 
 
-def test_the_loss_of_the_scalar_head_is_the_absolute_error():
+def test_loss_of_the_scalar_head_is_the_absolute_error():
     assert loss(torch.tensor([[30.0], [50.0]]), torch.tensor([33, 49]), label_sigma_years=2.0).item() == 2
 
 
+def test_backbone_is_a_resnet_50_without_its_top():
+    with torch.device("meta"):
+        network = AgeNetwork(NetworkConfig(image_size=64), resnet50(weights=None))
+    assert sum(value.numel() for value in network.backbone.parameters()) == 23_508_032
+
+
 @pytest.mark.parametrize(("head", "n_outputs"), [("distribution", 101), ("scalar", 1)])
-def test_the_network_is_a_resnet_50_with_its_top_replaced(head, n_outputs):
-    network = AgeNetwork(NetworkConfig(head=head, image_size=64), resnet50(weights=None)).eval()
-    features = sum(value.numel() for name, value in network.named_parameters() if not name.startswith("top"))
-    assert features == 23_508_032
+def test_output_is_float32_of_the_size_of_the_head(head, n_outputs):
+    network = AgeNetwork(NetworkConfig(head=head, image_size=64)).eval()
     with torch.no_grad():
         output = network(torch.zeros(2, 64, 64, 3, dtype=torch.uint8))
     assert (output.shape, output.dtype) == ((2, n_outputs), torch.float32)
@@ -134,40 +138,44 @@ def test_pixels_are_normalised_by_channel(untrained):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"head": "median"}, "head is 'median'; it must be one of distribution, scalar"),
         ({"image_size": 31}, "image_size is 31 pixels; it must be between 32 and 512"),
         ({"image_size": 513}, "image_size is 513 pixels; it must be between 32 and 512"),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_would_be_right(wrong, said):
-    with pytest.raises(InputError, match=said):
+def test_wrong_setting_is_reported_with_its_range(wrong, message):
+    with pytest.raises(InputError, match=message):
         NetworkConfig(**{"image_size": 64, **wrong})
 
 
 @pytest.mark.parametrize("head", ["distribution", "scalar"])
-def test_a_face_is_as_old_as_its_mirror_image(head):
+def test_photo_and_its_mirror_image_have_the_same_age(head):
     torch.manual_seed(0)
     network = AgeNetwork(NetworkConfig(head=head, image_size=32)).eval()
     torch.nn.init.normal_(network.top.weight)
     photos = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        one_way, mirrored, averaged = network.one_way(photos), network.one_way(photos.flip(2)), network(photos)
+        single_view, mirrored, averaged = (
+            network.single_view(photos),
+            network.single_view(photos.flip(2)),
+            network(photos),
+        )
         torch.testing.assert_close(averaged, network(photos.flip(2)))
-    assert not torch.allclose(one_way, mirrored, atol=0.01)
+    assert not torch.allclose(single_view, mirrored, atol=0.01)
     if head == "scalar":
-        torch.testing.assert_close(averaged, (one_way + mirrored) / 2)
+        torch.testing.assert_close(averaged, (single_view + mirrored) / 2)
     else:
-        mass = (one_way.softmax(dim=1) + mirrored.softmax(dim=1)) / 2
+        mass = (single_view.softmax(dim=1) + mirrored.softmax(dim=1)) / 2
         torch.testing.assert_close(averaged.softmax(dim=1), mass)
 
 
 @pytest.mark.parametrize("head", ["distribution", "scalar"])
-def test_an_untrained_head_says_the_median_of_the_ages_it_begins_at(head):
+def test_untrained_network_predicts_the_median_of_the_labels(head):
     network = AgeNetwork(NetworkConfig(head=head, image_size=32)).eval()
     ages = np.array([10] * 200 + [30] * 300 + [70] * 100)
-    network.begin_at(ages)
+    network.init_output_bias(ages)
     torch.nn.init.zeros_(network.top.weight)
     with torch.no_grad():
         estimate = decode(network(torch.zeros(1, 32, 32, 3, dtype=torch.uint8)))

@@ -1,4 +1,3 @@
-import os
 import threading
 import time
 from itertools import islice
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import compiled as package, predict
+from model import precision, predict
 from model.cli import InputError
 from model.evaluation import calibration
 from model.network import decode
@@ -28,12 +27,12 @@ def files(photo):
 
 @pytest.fixture(scope="module")
 def expected(files, untrained):
-    """Age of each file by the network as it was trained: float32, one by one, nothing folded."""
+    """Age of each file by the original network: float32, one photo at a time, not folded."""
     network = untrained()
     with torch.no_grad():
         pixels = {path: torch.tensor(decode_photo(content, 32)[None]) for path, content in files.items()}
-        ages = {path: decode(network(one)).age_years.item() for path, one in pixels.items()}
-    assert np.std(list(ages.values())) > 3, "photos that all look the same show nothing"
+        ages = {path: decode(network(batch)).age_years.item() for path, batch in pixels.items()}
+    assert np.std(list(ages.values())) > 3, "the photos must differ in age"
     return ages
 
 
@@ -42,44 +41,38 @@ def ages_of(predictor, files, **options):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 11, 32])
-def test_a_photo_has_the_age_that_the_network_gives_it_in_any_batch(released, files, expected, batch_size):
-    predictor = AgePredictor(released, device="cpu", precision="float32", batch_size=batch_size)
+def test_photo_has_the_age_of_the_original_network_in_any_batch(released, files, expected, batch_size):
+    predictor = AgePredictor(released, device="cpu", dtype=torch.float32, batch_size=batch_size)
     assert ages_of(predictor, files) == pytest.approx(list(expected.values()), abs=0.01)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="runs where there is a GPU")
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_a_gpu_gives_a_photo_nearly_the_same_age_in_any_batch(released, files, expected, precision):
-    ages = [
-        ages_of(AgePredictor(released, device="cuda", precision=precision, batch_size=batch_size), files)
-        for batch_size in (4, 32)
-    ]
+def test_gpu_gives_nearly_the_same_age_in_any_batch(released, files, expected):
+    ages = [ages_of(AgePredictor(released, device="cuda", batch_size=batch_size), files) for batch_size in (4, 32)]
     assert ages[0] == pytest.approx(ages[1], abs=BFLOAT16_YEARS)
     assert ages[0] == pytest.approx(list(expected.values()), abs=0.5)
 
 
 @pytest.mark.parametrize("head", ["distribution", "scalar"])
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
-def test_reduced_precision_moves_no_photo_by_more_in_one_batch_than_in_another(
-    untrained, tmp_path, files, batch_size, head
-):
+def test_bfloat16_gives_nearly_the_same_age_in_any_batch(untrained, tmp_path, files, batch_size, head):
     checkpoint.save(tmp_path / "age", untrained(head), {})
-    whole = AgePredictor(tmp_path / "age", device="cpu", precision="bfloat16", batch_size=N_PHOTOS)
-    other = AgePredictor(tmp_path / "age", device="cpu", precision="bfloat16", batch_size=batch_size)
+    whole = AgePredictor(tmp_path / "age", device="cpu", dtype=torch.bfloat16, batch_size=N_PHOTOS)
+    other = AgePredictor(tmp_path / "age", device="cpu", dtype=torch.bfloat16, batch_size=batch_size)
     assert ages_of(other, files) == pytest.approx(ages_of(whole, files), abs=BFLOAT16_YEARS)
 
 
-def test_the_years_of_a_scalar_head_are_not_rounded(untrained, tmp_path, files):
+def test_years_of_a_scalar_head_are_not_rounded(untrained, tmp_path, files):
     network = untrained("scalar")
     with torch.no_grad():
         network.top.weight.zero_()
         network.top.bias.fill_(40.13)
     checkpoint.save(tmp_path / "age", network, {})
-    predictor = AgePredictor(tmp_path / "age", device="cpu", precision="bfloat16")
+    predictor = AgePredictor(tmp_path / "age", device="cpu", dtype=torch.bfloat16)
     assert ages_of(predictor, files) == pytest.approx([40.13] * N_PHOTOS, abs=1e-4)
 
 
-def test_a_file_that_the_version_does_not_name_changes_no_age(untrained, tmp_path, files):
+def test_file_that_is_not_part_of_the_version_changes_no_age(untrained, tmp_path, files):
     checkpoint.save(tmp_path / "age", untrained(), {})
     before = ages_of(AgePredictor(tmp_path / "age", device="cpu"), files)
     shifted = calibration.fit(torch.eye(101)[torch.arange(40, 60)], np.arange(20, 40))
@@ -90,17 +83,17 @@ def test_a_file_that_the_version_does_not_name_changes_no_age(untrained, tmp_pat
     assert ages_of(AgePredictor(tmp_path / "age", device="cpu"), files) != before
 
 
-def test_scoring_sees_the_pixels_that_training_and_judging_see(released, labelled_set, monkeypatch):
+def test_scoring_and_training_use_the_same_pixels(released, labelled_set, monkeypatch):
     labelled = read_labels(labelled_set([30, 40, 50]))
     paths = [str(labelled.folder / "final_files" / name) for name in labelled.file_names]
-    predictor = AgePredictor(released, device="cpu", precision="float32", batch_size=2)
+    predictor = AgePredictor(released, device="cpu", dtype=torch.float32, batch_size=2)
     seen, estimate = [], predictor.estimate
     monkeypatch.setattr(predictor, "estimate", lambda pixels: seen.append(pixels) or estimate(pixels))
     list(score_photos(predictor, paths, lambda path: Path(path).read_bytes(), n_threads=1))
     assert np.array_equal(np.concatenate(seen), labelled.pixels(predictor.image_size))
 
 
-def test_scores_come_in_the_order_of_the_paths_with_the_unreadable_in_between(released, files, expected):
+def test_scores_are_in_the_order_of_the_paths_including_unreadable_photos(released, files, expected):
     # More than a batch of them in a row, so that one batch has nothing to estimate.
     paths = ["a", "0.jpg", "b", "b", "b", "b", "b", "1.jpg", "gone", "2.jpg"]
 
@@ -109,41 +102,41 @@ def test_scores_come_in_the_order_of_the_paths_with_the_unreadable_in_between(re
             raise UnreadablePhotoError("file_missing", "no such file")
         return files.get(path, b"" if path == "a" else b"<html>")
 
-    predictor = AgePredictor(released, device="cpu", precision="float32", batch_size=2)
+    predictor = AgePredictor(released, device="cpu", dtype=torch.float32, batch_size=2)
     scores = list(score_photos(predictor, paths, read, n_threads=3))
     reasons = ["file_empty", None, *["not_an_image"] * 5, None, "file_missing", None]
     assert [score.reason for score in scores] == reasons
     assert [score.status for score in scores] == ["unreadable" if reason else "scored" for reason in reasons]
-    found = {path: score.age_years for path, score in zip(paths, scores, strict=True) if score.age_years is not None}
-    assert found == pytest.approx({path: expected[path] for path in ("0.jpg", "1.jpg", "2.jpg")}, abs=0.01)
+    ages = {path: score.age_years for path, score in zip(paths, scores, strict=True) if score.age_years is not None}
+    assert ages == pytest.approx({path: expected[path] for path in ("0.jpg", "1.jpg", "2.jpg")}, abs=0.01)
 
 
-def test_an_unreadable_photo_has_a_detail_and_no_numbers(released):
-    predictor = AgePredictor(released, device="cpu", precision="float32")
+def test_unreadable_photo_has_a_detail_and_no_numbers(released):
+    predictor = AgePredictor(released, device="cpu", dtype=torch.float32)
     (score,) = score_photos(predictor, ["x"], lambda _: b"", n_threads=1)
     assert score == PhotoScore(status="unreadable", reason="file_empty", detail="0 bytes")
 
 
-def test_a_score_lies_in_its_interval_and_its_probabilities_grow_with_age(released, files):
-    predictor = AgePredictor(released, device="cpu", precision="float32")
+def test_score_lies_in_its_interval_and_probabilities_are_ordered(released, files):
+    predictor = AgePredictor(released, device="cpu", dtype=torch.float32)
     for score in score_photos(predictor, files, files.get, n_threads=1):
         assert score.age_low <= score.age_years <= score.age_high
         assert 0 <= score.p_under_18 <= score.p_under_25 <= 1
 
 
-def test_the_scalar_head_scores_years_and_knows_nothing_else(tmp_path, untrained, files):
+def test_scalar_head_gives_years_only(tmp_path, untrained, files):
     checkpoint.save(tmp_path / "age", untrained("scalar"), {})
-    predictor = AgePredictor(tmp_path / "age", device="cpu", precision="float32")
+    predictor = AgePredictor(tmp_path / "age", device="cpu", dtype=torch.float32)
     (score,) = score_photos(predictor, ["0.jpg"], files.get, n_threads=1)
     assert 0 <= score.age_years <= 100
     assert score[1:] == (None, None, None, None, "scored", None, None)
 
 
-def test_no_photo_gives_no_score(released):
+def test_no_photos_give_no_scores(released):
     assert list(score_photos(AgePredictor(released, device="cpu"), [], dict.get, n_threads=1)) == []
 
 
-def test_a_store_that_does_not_answer_ends_the_stream_without_waiting_for_the_photos_ahead(released, files):
+def test_unreachable_storage_ends_the_stream_without_reading_ahead(released, files):
     reads = []
 
     def read(path):
@@ -153,17 +146,17 @@ def test_a_store_that_does_not_answer_ends_the_stream_without_waiting_for_the_ph
         time.sleep(0.05)
         return files["0.jpg"]
 
-    predictor = AgePredictor(released, device="cpu", precision="float32", batch_size=32)
+    predictor = AgePredictor(released, device="cpu", dtype=torch.float32, batch_size=32)
     with pytest.raises(ConnectionError, match="no answer"):
         list(score_photos(predictor, ["x"] * 1000, read, n_threads=1))
     assert len(reads) < 96
 
 
 @pytest.mark.parametrize("n_batches_ahead", [0, 1, 2])
-def test_no_more_is_read_than_the_batch_handed_out_the_one_at_work_and_those_ahead(released, files, n_batches_ahead):
+def test_read_ahead_is_limited(released, files, n_batches_ahead):
     taken = []
     paths = (taken.append(number) or "0.jpg" for number in range(1000))
-    predictor = AgePredictor(released, device="cpu", precision="float32", batch_size=3)
+    predictor = AgePredictor(released, device="cpu", dtype=torch.float32, batch_size=3)
     scores = score_photos(predictor, paths, files.get, n_threads=2, n_batches_ahead=n_batches_ahead)
     for n_scores in range(1, 8):
         next(scores)
@@ -172,10 +165,10 @@ def test_no_more_is_read_than_the_batch_handed_out_the_one_at_work_and_those_ahe
     assert len(taken) < 40
 
 
-def test_photos_are_read_and_decoded_while_the_network_works(released, files, monkeypatch):
-    """With every batch stopped until three further photos were read, a stream without read-ahead would never end."""
+def test_photos_are_decoded_while_the_network_computes(released, files, monkeypatch):
+    """Each batch waits until three more photos were read, so without read-ahead the stream would hang."""
     read_ahead = threading.Semaphore(0)
-    predictor = AgePredictor(released, device="cpu", precision="float32", batch_size=3)
+    predictor = AgePredictor(released, device="cpu", dtype=torch.float32, batch_size=3)
     estimate = predictor.estimate
 
     def estimate_after_three_more(photos):
@@ -190,110 +183,34 @@ def test_photos_are_read_and_decoded_while_the_network_works(released, files, mo
     assert len(list(islice(score_photos(predictor, ["0.jpg"] * 30, read, n_threads=2), 6))) == 6
 
 
-def test_leaving_a_stream_leaves_no_threads(released, files):
+def test_closing_the_stream_ends_its_threads(released, files):
     before = threading.active_count()
-    predictor = AgePredictor(released, device="cpu", precision="float32", batch_size=2)
+    predictor = AgePredictor(released, device="cpu", dtype=torch.float32, batch_size=2)
     scores = score_photos(predictor, ["0.jpg"] * 50, files.get, n_threads=4)
     next(scores)
     scores.close()
     assert threading.active_count() == before
 
 
-def test_a_process_loads_a_model_once(released):
+def test_process_loads_a_model_once(released):
     predict.shared.cache_clear()
     version = predict.version(released)
     assert predict.shared(released, version, "cpu") is predict.shared(released, version, "cpu")
     predict.shared.cache_clear()
 
 
-def test_float16_is_refused_on_a_cpu(released):
-    with pytest.raises(ValueError, match="float16; a CPU takes auto, float32 or bfloat16"):
-        AgePredictor(released, device="cpu", precision="float16")
-
-
-def test_no_model_is_scored_with_that_is_not_the_released_one(tmp_path):
-    with pytest.raises(InputError, match="is no model folder"):
+def test_folder_without_a_model_is_reported(tmp_path):
+    with pytest.raises(InputError, match="is not a model folder"):
         predict.prepare(tmp_path)
-    with pytest.raises(InputError, match="is no model folder"):
+    with pytest.raises(InputError, match="is not a model folder"):
         AgePredictor(tmp_path)
 
 
-class TestCompiled:
-    # One package is compiled for all of these: it takes most of their time.
-    def test_a_package_is_built_beside_the_folder_and_nothing_is_left_behind(self, compiled):
-        folder, said, left = compiled
-        assert said == "cpu, bfloat16, compiled"
-        assert left == []
-        assert sorted(path.name for path in folder.parent.iterdir()) == ["age", "age.compiled", "inductor", "tmp"]
-        (package,) = (folder.parent / "age.compiled").iterdir()
-        assert package.name.startswith(f"{predict.version(folder)}-{torch.__version__}-")
-
-    def test_a_package_is_built_once(self, compiled, monkeypatch):
-        monkeypatch.setattr(torch.export, "export", None)
-        assert predict.prepare(compiled[0]) == "cpu, bfloat16, compiled"
-
-    def test_a_package_is_no_part_of_the_version(self, compiled, untrained, tmp_path):
-        assert predict.version(compiled[0]) == checkpoint.save(tmp_path / "age", untrained(), {})
-
-    @pytest.mark.parametrize("batch_size", [1, 4, 32])
-    def test_a_package_gives_the_ages_of_the_eager_network_in_any_batch(self, compiled, released, files, batch_size):
-        fast = AgePredictor(compiled[0], device="cpu", batch_size=batch_size)
-        eager = AgePredictor(released, device="cpu", precision="bfloat16")
-        assert ages_of(fast, files) == pytest.approx(ages_of(eager, files), abs=BFLOAT16_YEARS)
-
-    def test_a_package_is_used_and_leaves_nothing_in_the_temporary_folder(self, compiled, files, monkeypatch, tmp_path):
-        monkeypatch.setenv("TMPDIR", str(tmp_path))
-        used = []
-        load = package.load
-        monkeypatch.setattr(package, "load", lambda built: used.append(built) or load(built))
-        ages_of(AgePredictor(compiled[0], device="cpu"), files)
-        assert len(used) == 1
-        assert list(tmp_path.iterdir()) == []
-        assert os.environ["TMPDIR"] == str(tmp_path)
-
-    def test_a_package_refuses_pixels_of_another_size(self, compiled):
-        predictor = AgePredictor(compiled[0], device="cpu")
-        with pytest.raises(RuntimeError):
-            predictor.estimate(np.zeros((2, 48, 48, 3), np.uint8))
-
-    def test_float32_is_not_what_the_package_computes(self, compiled, files, expected):
-        predictor = AgePredictor(compiled[0], device="cpu", precision="float32")
-        assert ages_of(predictor, files) == pytest.approx(list(expected.values()), abs=0.01)
-
-    def test_a_package_of_another_version_is_not_used(self, compiled, monkeypatch, tmp_path, untrained):
-        (built,) = (compiled[0].parent / "age.compiled").iterdir()
-        checkpoint.save(tmp_path / "age", untrained(seed=1), {})
-        (tmp_path / "age.compiled").mkdir()
-        (tmp_path / "age.compiled" / built.name).write_bytes(b"of another version")
-        monkeypatch.setattr(package, "load", None)
-        AgePredictor(tmp_path / "age", device="cpu")
-
-    def test_a_package_of_other_code_is_not_used(self, compiled, monkeypatch):
-        monkeypatch.setattr(package, "AgeNetwork", AgePredictor)
-        monkeypatch.setattr(package, "load", None)
-        AgePredictor(compiled[0], device="cpu")
-
-
-def test_a_machine_that_cannot_compile_scores_all_the_same(monkeypatch, tmp_path, untrained, files):
-    if torch.cuda.is_available() or not package.cpu_has_bfloat16():
-        pytest.skip("packages are built for processors with bfloat16 instructions, where there is no GPU")
-    checkpoint.save(tmp_path / "age", untrained(), {})
-    (tmp_path / "age.compiled").touch()  # a file where the folder should be: nothing can be written
-    assert predict.prepare(tmp_path / "age").startswith("cpu, bfloat16, not compiled (FileExistsError: ")
-    (tmp_path / "age.compiled").unlink()
-
-    def no_compiler(*_, **__):
-        raise RuntimeError("no working C++ compiler\nlong story")
-
-    monkeypatch.setattr(torch.export, "export", no_compiler)
-    said = predict.prepare(tmp_path / "age")
-    assert said == "cpu, bfloat16, not compiled (RuntimeError: no working C++ compiler)"
-    assert list((tmp_path / "age.compiled").iterdir()) == []
-    assert len(ages_of(AgePredictor(tmp_path / "age", device="cpu"), files)) == N_PHOTOS
-
-
-def test_a_processor_without_bfloat16_scores_in_float32(released, monkeypatch, files, expected):
-    monkeypatch.setattr(package, "cpu_has_bfloat16", lambda: False)
-    if not torch.cuda.is_available():
-        assert predict.prepare(released) == "cpu, float32"
-    assert ages_of(AgePredictor(released, device="cpu"), files) == pytest.approx(list(expected.values()), abs=0.01)
+@pytest.mark.parametrize(("dtype", "tolerance_years"), [(torch.float32, 0.01), (torch.bfloat16, 1)])
+def test_scoring_uses_the_native_precision(released, monkeypatch, files, expected, *, dtype, tolerance_years):
+    monkeypatch.setattr(precision, "native_dtype", lambda _: dtype)
+    predictor = AgePredictor(released, device="cpu")
+    seen = []
+    predictor._forward.backbone.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+    assert ages_of(predictor, files) == pytest.approx(list(expected.values()), abs=tolerance_years)
+    assert set(seen) == {dtype}

@@ -6,90 +6,98 @@ import numpy as np
 import pytest
 import torch
 
-from model import train
+from model import precision, train
 from model.cli import InputError
 from model.network import decode
 from model.photos.augment import augment
 from model.photos.data import decode_photo, read_labels
 from model.predict import AgePredictor, score_photos
-from model.release import checkpoint, contents as release
+from model.release import checkpoint, contents
 from model.training import epoch
 from model.training.recipe import Recipe
 
 
 def weights(folder):
     """Hash of the weights."""
-    return checkpoint.read_card(folder)["sha256"][checkpoint.WEIGHTS]
+    return checkpoint.read_model_json(folder)["sha256"][checkpoint.WEIGHTS]
 
 
-@pytest.mark.parametrize("head", ["distribution", "scalar"])
-def test_a_network_can_learn_eight_photos_by_heart(settings, monkeypatch, head):
-    # A photo's age is that of its mirror image too, so both are to be seen.
+# Each in the shortest training that has a margin; the scalar head learns more slowly.
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"head": "distribution", "image_size": 32, "epochs": 40, "learning_rate": 2e-3},
+        {"head": "scalar", "image_size": 64, "epochs": 80, "learning_rate": 1e-3},
+    ],
+    ids=["distribution", "scalar"],
+)
+def test_network_can_memorise_eight_photos(settings, monkeypatch, recipe):
+    # Mirrored, but not changed otherwise: the age is that of a photo and its mirror image.
     monkeypatch.setattr(epoch, "augment", lambda photos, generator, *_: augment(photos, generator, 0.0, 0.0))
     ages = [5, 15, 25, 35, 45, 55, 65, 75]
-    chosen = settings(ages=ages, head=head, epochs=80, batch_size=8, image_size=64)
+    chosen = settings(ages=ages, batch_size=8, **recipe)
     labelled = read_labels(chosen.data)
     network, facts = train.train(chosen, labelled, labelled)
     assert facts["history"][-1]["mae_years"] < 2
     with torch.no_grad():
-        found = decode(network.eval()(torch.from_numpy(labelled.pixels(64)))).age_years
-    assert np.abs(found.numpy() - ages).max() < 5
+        estimate = decode(network.eval()(torch.from_numpy(labelled.pixels(recipe["image_size"]))))
+    assert np.abs(estimate.age_years.numpy() - ages).max() < 5
 
 
 @pytest.mark.parametrize("kind", ["labelled set", "store"])
-def test_a_folder_that_is_no_model_is_not_replaced(settings, tmp_path, kind):
+def test_folder_that_is_not_a_model_folder_is_not_replaced(settings, tmp_path, kind):
     chosen = settings()
     there = chosen.data if kind == "labelled set" else tmp_path / "store"
     there.mkdir(exist_ok=True)
-    with pytest.raises(InputError, match="which exists and is no model folder; name another"):
+    with pytest.raises(InputError, match="which exists and is not a model folder; choose another"):
         train.main(replace(chosen, out=there))
     assert there.is_dir()
     assert not (tmp_path / f"{there.name}.training").exists()
     with pytest.raises(InputError, match="it must be the name of a model folder"):
         train.main(replace(chosen, out=Path()))
     (tmp_path / "current").symlink_to(there)
-    with pytest.raises(InputError, match="current, a link; name a folder"):
+    with pytest.raises(InputError, match="current, a link; choose a folder"):
         train.main(replace(chosen, out=tmp_path / "current"))
 
 
 @pytest.mark.usefixtures("on_cpu")
-def test_the_order_of_the_label_file_does_not_matter(settings, tmp_path):
+def test_order_of_the_label_file_does_not_matter(settings, tmp_path):
     train.main(settings(out="one", epochs=1))
     labels = tmp_path / "faces" / "labels.csv"
     header, *rows = labels.read_text().splitlines()
     labels.write_text("\n".join([header, *rows[::-1]]) + "\n")
     train.main(settings(out="other", epochs=1))
-    hashes = [checkpoint.read_card(tmp_path / name)["sha256"] for name in ("one", "other")]
+    hashes = [checkpoint.read_model_json(tmp_path / name)["sha256"] for name in ("one", "other")]
     assert hashes[0] == hashes[1]
 
 
 @pytest.mark.usefixtures("on_cpu")
-def test_the_seed_decides_the_weights(settings, tmp_path):
+def test_seed_decides_the_weights(settings, tmp_path):
     for out, seed in (("one", 1), ("same", 1), ("other", 2)):
         train.main(settings(out=out, seed=seed, epochs=1))
     assert weights(tmp_path / "one") == weights(tmp_path / "same")
     assert weights(tmp_path / "one") != weights(tmp_path / "other")
 
 
-def test_the_card_says_how_the_model_came_about_and_not_where(settings, tmp_path):
+def test_model_json_states_how_the_model_was_trained_but_no_paths(settings, tmp_path):
     train.main(settings(epochs=1))
-    card = json.loads((tmp_path / "age" / "model.json").read_text())
-    assert card["training"]["pretrained"] == "none: random weights"
-    assert card["data"]["n_training"] + card["data"]["n_held_out"] == 12
-    assert card["training"]["held_out_share"] == 0.3
-    assert card["training"]["preset"] == "quick"
-    assert card["training"]["epochs"] == len(card["history"]) == 1
-    assert 0 < card["history"][0]["data_share"] < 1
-    assert card["metrics"].keys() >= {"n", "mae_years", "mae_low", "constant_mae_years"}
-    assert str(tmp_path) not in json.dumps(card)
+    facts = json.loads((tmp_path / "age" / "model.json").read_text())
+    assert facts["training"]["pretrained"] == "none: random weights"
+    assert facts["data"]["n_training"] + facts["data"]["n_held_out"] == 12
+    assert facts["training"]["held_out_share"] == 0.3
+    assert facts["training"]["preset"] == "quick"
+    assert facts["training"]["epochs"] == len(facts["history"]) == 1
+    assert facts["history"][0]["images_per_second"] > 0
+    assert facts["metrics"].keys() >= {"n", "mae_years", "mae_low", "constant_mae_years"}
+    assert str(tmp_path) not in json.dumps(facts)
 
 
-def test_a_model_folder_is_complete_and_each_file_is_part_of_its_version(settings, tmp_path):
+def test_model_folder_is_complete_and_its_version_covers_every_file(settings, tmp_path):
     train.main(settings())
     folder = tmp_path / "age"
     names = {"weights.safetensors", "calibration.json", "held_out.csv", "learnt_photos.txt", "MODEL_CARD.md"}
     assert {path.name for path in folder.iterdir()} == names | {"model.json"}
-    assert set(checkpoint.read_card(folder)["sha256"]) == names
+    assert set(checkpoint.read_model_json(folder)["sha256"]) == names
     for name in names:
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content + b" ")
@@ -98,20 +106,20 @@ def test_a_model_folder_is_complete_and_each_file_is_part_of_its_version(setting
         (folder / name).write_bytes(content)
 
 
-def test_the_folder_holds_what_its_model_predicts_for_the_held_out_photos(settings, tmp_path):
-    chosen = settings(out="scalar", head="scalar")  # no calibration, by others or by all, between the two
+def test_folder_contains_the_predictions_for_the_held_out_photos(settings, tmp_path):
+    chosen = settings(out="scalar", head="scalar")  # which has no calibration: held_out.csv is cross-fitted
     train.main(chosen)
-    stored = release.read_held_out(tmp_path / "scalar")
+    stored = contents.read_held_out(tmp_path / "scalar")
     predictor = AgePredictor(tmp_path / "scalar")
     paths = [chosen.data / "final_files" / name for name in stored["file_name"]]
     scores = score_photos(predictor, [str(path) for path in paths], lambda path: Path(path).read_bytes(), n_threads=1)
     assert stored["age_years"].tolist() == pytest.approx([score.age_years for score in scores], abs=0.1)
-    assert checkpoint.read_card(tmp_path / "scalar")["metrics"]["mae_years"] == pytest.approx(
+    assert checkpoint.read_model_json(tmp_path / "scalar")["metrics"]["mae_years"] == pytest.approx(
         (stored["age_years"] - stored["real_age"]).abs().mean(), abs=0.001
     )
 
 
-def test_training_sees_the_pixels_that_scoring_sees(settings, monkeypatch):
+def test_training_and_scoring_use_the_same_pixels(settings, monkeypatch):
     seen = []
     monkeypatch.setattr(epoch, "augment", lambda photos, *_: seen.append(photos.clone()) or photos)
     chosen = settings(epochs=1, batch_size=2)
@@ -123,7 +131,7 @@ def test_training_sees_the_pixels_that_scoring_sees(settings, monkeypatch):
     }
 
 
-def test_a_step_is_what_the_recipe_says(settings, monkeypatch):
+def test_every_value_of_the_recipe_reaches_its_step(settings, monkeypatch):
     recipe = Recipe(
         image_size=32,
         epochs=1,
@@ -161,54 +169,73 @@ def test_a_step_is_what_the_recipe_says(settings, monkeypatch):
     }
 
 
-def test_the_error_shown_after_an_epoch_is_that_of_the_held_out_photos_and_teaches_nothing(untrained, labelled_set):
+@pytest.mark.parametrize(("dtype", "tolerance_years"), [(torch.float32, 0.001), (torch.bfloat16, 0.2)])
+def test_held_out_error_is_that_of_the_held_out_photos_and_changes_no_weights(
+    untrained, labelled_set, monkeypatch, dtype, tolerance_years
+):
+    monkeypatch.setattr(precision, "native_dtype", lambda _: dtype)
     labelled = read_labels(labelled_set(range(5, 77, 6)))
     photos, network = labelled.pixels(32), untrained().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    shown = epoch.held_out_mae(network, photos, torch.from_numpy(labelled.ages), batch_size=5)
+    mae = epoch.held_out_mae(network, photos, torch.from_numpy(labelled.ages), batch_size=5)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     with torch.no_grad():
-        found = decode(network.eval()(torch.from_numpy(photos))).age_years
-    assert shown == pytest.approx(np.abs(found.numpy() - labelled.ages).mean(), abs=0.2)  # bfloat16
+        estimate = decode(network.eval()(torch.from_numpy(photos)))
+    assert mae == pytest.approx(np.abs(estimate.age_years.numpy() - labelled.ages).mean(), abs=tolerance_years)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_training_computes_in_the_native_precision(settings, monkeypatch, tmp_path, dtype):
+    monkeypatch.setattr(precision, "native_dtype", lambda _: dtype)
+    seen = set()
+    conv2d = torch.nn.functional.conv2d
+
+    def watched_conv2d(*arguments):
+        output = conv2d(*arguments)
+        seen.add(output.dtype)
+        return output
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", watched_conv2d)
+    train.main(settings(epochs=1))
+    assert seen == {dtype}
+    assert checkpoint.read_model_json(tmp_path / "age")["training"]["precision"] == precision.name(dtype)
+    (loss,) = (row["loss"] for row in checkpoint.read_model_json(tmp_path / "age")["history"])
+    assert 0 < loss < 10
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
-        ({"epochs": 0}, "epochs is 0; it must be between 1 and 1000"),
-        ({"batch_size": 1}, "batch_size is 1; it must be between 2 and 4096"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
-        ({"image_size": 16}, "image_size is 16; it must be between 32 and 512"),
         ({"held_out_share": 0.9}, "held_out_share is 0.9; it must be between 0.01 and 0.5"),
         ({"seed": 2**64}, f"seed is {2**64}; it must be between 0 and {2**32 - 1}"),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_would_be_right(settings, wrong, said):
-    with pytest.raises(InputError, match=said):
+def test_wrong_setting_is_reported_with_its_range(settings, wrong, message):
+    with pytest.raises(InputError, match=message):
         train.main(settings(**wrong))
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         ("file_name,age\n0.jpg,30\n", r"lacks the column real_age"),
-        ("file_name,real_age\n0.jpg,30\ngone.jpg,40\n", r"labels.csv names gone.jpg, which is not in"),
+        ("file_name,real_age\n0.jpg,30\ngone.jpg,40\n", r"labels.csv lists gone.jpg, which is not in"),
         ("file_name,real_age\n0.jpg,130\n", r"line 2: real_age is '130'; it must be a whole number from 0 to 100"),
     ],
 )
-def test_a_wrong_label_file_stops_the_training_before_it_begins(settings, tmp_path, labels, said):
+def test_wrong_label_file_is_reported_before_training(settings, tmp_path, labels, message):
     chosen = settings()
     (tmp_path / "faces" / "labels.csv").write_text(labels)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         train.main(chosen)
     assert not (tmp_path / "age.training").exists()
 
 
-def test_a_batch_larger_than_the_set_is_named(settings):
+def test_batch_larger_than_the_set_is_reported(settings):
     with pytest.raises(InputError, match="batch_size is 64; it must not exceed the 9 training photos"):
         train.main(settings(batch_size=64))
 
 
-def test_a_set_too_small_to_hold_photos_out_is_named(settings):
-    with pytest.raises(InputError, match="too few photos to keep 30% apart"):
+def test_set_too_small_to_hold_out_photos_is_reported(settings):
+    with pytest.raises(InputError, match="too few photos to hold out 30% of them"):
         train.main(settings(ages=[30]))

@@ -14,7 +14,7 @@ from model.cli import InputError
 from model.photos import data
 from model.photos.data import UnreadablePhotoError, decode_photo, read_labels
 
-# Left half red, right half blue, and green below: turned or mirrored, it is another picture.
+# Left half red, right half blue, and green below: rotated or mirrored, it differs.
 SIGN = Image.new("RGB", (60, 60), "red")
 SIGN.paste("blue", (30, 0, 60, 60))
 SIGN.paste("green", (0, 40, 60, 60))
@@ -39,50 +39,50 @@ def png_header(width, height):
 
 
 def reason(content):
-    with pytest.raises(UnreadablePhotoError) as refused:
+    with pytest.raises(UnreadablePhotoError) as error:
         decode_photo(content, 32)
-    assert refused.value.detail
-    return refused.value.reason
+    assert error.value.detail
+    return error.value.reason
 
 
-def test_a_photo_becomes_rgb_pixels_of_the_asked_size(photo):
+def test_photo_is_decoded_to_rgb_pixels_of_the_given_size(photo):
     pixels = decode_photo(photo(size=(80, 50)), 32)
     assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_every_allowed_format_shows_the_same_picture(kind):
+def test_every_accepted_format_decodes_to_the_same_picture(kind):
     pixels = decode_photo(encoded(SIGN, kind), 32).astype(int)
     assert np.abs(pixels - np.asarray(SIGN.resize((32, 32), Image.Resampling.BILINEAR))).mean() < 6
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK"])
-def test_a_photo_in_other_colours_is_readable(mode):
+def test_photo_in_another_colour_mode_is_readable(mode):
     kind = "JPEG" if mode in ("L", "CMYK") else "PNG"
     pixels = decode_photo(encoded(SIGN.convert(mode), kind), 32)
     assert np.ptp(pixels.mean(axis=2)) > 20
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
-def test_a_photo_with_an_alpha_channel_is_readable(mode):
+def test_photo_with_an_alpha_channel_is_readable(mode):
     image = SIGN.convert(mode) if mode != "PA" else SIGN.convert("P").convert("PA")
     kind = "TIFF" if mode == "PA" else "PNG"
     assert decode_photo(encoded(image, kind), 32).shape == (32, 32, 3)
 
 
-def test_a_palette_with_transparent_colours_is_readable_and_makes_no_noise():
+def test_palette_with_transparent_colours_is_readable_without_warnings():
     content = encoded(SIGN.convert("P"), "PNG", transparency=bytes([0, 128, 255]))
     assert decode_photo(content, 32).shape == (32, 32, 3)
 
 
-def test_sixteen_bits_of_grey_are_not_all_white():
+def test_16_bit_grey_photo_is_not_all_white():
     ramp = Image.fromarray(np.linspace(0, 65535, 60 * 60).reshape(60, 60).astype(np.uint16))
     pixels = decode_photo(encoded(ramp, "PNG"), 32)
     assert pixels[0].mean() < 20
     assert 100 < pixels[16].mean() < 155
 
 
-def test_a_png_that_is_named_jpg_is_readable(labelled_set):
+def test_png_named_jpg_is_readable(labelled_set):
     folder = labelled_set([30])
     (folder / "final_files" / "0.jpg").write_bytes(encoded(SIGN, "PNG"))
     assert (read_labels(folder).pixels(32)[0] == decode_photo(encoded(SIGN, "PNG"), 32)).all()
@@ -97,7 +97,7 @@ def test_a_png_that_is_named_jpg_is_readable(labelled_set):
         (2, Image.Transpose.FLIP_LEFT_RIGHT),
     ],
 )
-def test_a_camera_held_sideways_gives_an_upright_photo(orientation, undo):
+def test_exif_orientation_is_applied(orientation, undo):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     sideways = encoded(SIGN.transpose(undo), "JPEG", exif=exif, quality=95)
@@ -105,52 +105,52 @@ def test_a_camera_held_sideways_gives_an_upright_photo(orientation, undo):
     assert np.abs(decode_photo(sideways, 32) - upright).mean() < 4
 
 
-def test_the_centre_square_of_a_wide_photo_is_kept():
+def test_wide_photo_is_cropped_to_its_centre_square():
     wide = Image.new("RGB", (180, 60), "black")
     wide.paste(SIGN, (60, 0))
     difference = decode_photo(encoded(wide, "PNG"), 32).astype(int) - decode_photo(encoded(SIGN, "PNG"), 32)
     assert np.abs(difference)[:, 1:-1].max() <= 1
 
 
-def test_a_large_jpeg_shows_what_the_same_photo_shows_small(photo):
+def test_large_jpeg_decodes_like_the_same_photo_in_small(photo):
     small = Image.open(io.BytesIO(photo(size=(200, 200), quality=95)))
     large = encoded(small.resize((1600, 1600), Image.Resampling.BICUBIC), "JPEG", quality=95)
     difference = decode_photo(large, 64).astype(int) - decode_photo(encoded(small, "PNG"), 64)
     assert np.abs(difference).mean() < 4
 
 
-def test_an_empty_file_has_a_reason():
+def test_empty_file_has_a_reason():
     assert reason(b"") == "file_empty"
 
 
 @pytest.mark.parametrize("content", [b"<!doctype html><h1>404</h1>", b"\0" * 100, b"\xff\xd8\xff", b"%PDF-1.7"])
-def test_what_is_no_image_has_a_reason(content):
+def test_file_that_is_not_an_image_has_a_reason(content):
     assert reason(content) == "not_an_image"
 
 
-def test_a_format_that_starts_another_program_is_not_opened():
+def test_format_that_starts_another_program_is_not_opened():
     assert reason(encoded(SIGN, "EPS")) == "not_an_image"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_half_a_file_has_a_reason(photo, kind):
+def test_half_of_a_file_has_a_reason(photo, kind):
     content = photo(size=(300, 300), kind=kind)
     assert reason(content[: len(content) // 2]) in {"truncated", "not_an_image"}
 
 
-def test_half_a_jpeg_is_told_from_what_never_was_a_photo(photo):
+def test_half_of_a_jpeg_is_reported_as_truncated(photo):
     content = photo(size=(300, 300))
     assert reason(content[: len(content) // 2]) == "truncated"
 
 
-def test_a_file_over_the_limit_is_not_opened(monkeypatch, photo):
+def test_file_over_the_size_limit_is_not_opened(monkeypatch, photo):
     monkeypatch.setattr(data, "MAX_PHOTO_BYTES", 1000)
     assert reason(photo(size=(300, 300))) == "file_too_large"
 
 
 @pytest.mark.parametrize("size", [(30_000, 30_000), (10_000, 9_000), (8_000, 7_000)])
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_bomb_is_refused_by_its_header(size):
+def test_decompression_bomb_is_rejected_by_its_header(size):
     resident_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tracemalloc.start()
     assert reason(png_header(*size)) == "too_many_pixels"
@@ -167,11 +167,11 @@ SOUND = {
 
 
 @pytest.mark.parametrize("error", [TypeError, struct.error, ZeroDivisionError])
-def test_whatever_a_decoder_raises_is_a_reason(monkeypatch, photo, error):
-    def stumble(_):
+def test_any_error_of_a_decoder_becomes_a_reason(monkeypatch, photo, error):
+    def fail(_):
         raise error("offset")
 
-    monkeypatch.setattr(data.ImageOps, "exif_transpose", stumble)
+    monkeypatch.setattr(data.ImageOps, "exif_transpose", fail)
     assert reason(photo()) == "truncated"
 
 
@@ -182,7 +182,7 @@ def test_whatever_a_decoder_raises_is_a_reason(monkeypatch, photo, error):
     st.integers(1, 4000),
 )
 @pytest.mark.filterwarnings("ignore:.*:UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
-def test_a_damaged_file_is_pixels_or_a_reason_and_never_another_error(kind, damages, length):
+def test_damaged_file_gives_pixels_or_a_reason_but_no_other_error(kind, damages, length):
     content = bytearray(SOUND[kind])
     for place, value in damages:
         content[place % len(content)] = value
@@ -191,7 +191,7 @@ def test_a_damaged_file_is_pixels_or_a_reason_and_never_another_error(kind, dama
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("file_name,age\n0.jpg,30\n", "lacks the column real_age"),
         ("file_name,real_age\n", "has no rows"),
@@ -211,39 +211,39 @@ def test_a_damaged_file_is_pixels_or_a_reason_and_never_another_error(kind, dama
         ("file_name,real_age\n0.jpg,30\n0.jpg,31\n", "line 3: 0.jpg is listed twice"),
     ],
 )
-def test_wrong_labels_are_named(tmp_path, text, said):
+def test_wrong_labels_are_reported(tmp_path, text, message):
     (tmp_path / "labels.csv").write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_labels(tmp_path)
 
 
-def test_a_folder_without_labels_is_named(tmp_path):
+def test_folder_without_labels_is_reported(tmp_path):
     with pytest.raises(InputError, match=r"labels\.csv does not exist; --data must be a folder"):
         read_labels(tmp_path)
 
 
-def test_labels_out_of_a_spreadsheet_are_read(tmp_path):
+def test_labels_saved_by_a_spreadsheet_are_readable(tmp_path):
     (tmp_path / "labels.csv").write_bytes(b"\xef\xbb\xbffile_name,real_age,real\r\n0.jpg,30,yes\r\n")
     labelled = read_labels(tmp_path)
     assert (labelled.file_names, labelled.ages.tolist()) == (["0.jpg"], [30])
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "attributes.csv"])
-def test_a_table_that_is_no_utf_8_is_named(labelled_set, name):
+def test_table_that_is_not_utf_8_is_reported(labelled_set, name):
     folder = labelled_set([30])
     (folder / name).write_bytes("file_name,real_age\ncafé.jpg,30\n".encode("latin-1"))
     with pytest.raises(InputError, match=f"{name} can't be read as a CSV file in UTF-8"):
         read_labels(folder)
 
 
-def test_a_photo_with_two_rows_of_attributes_is_named(labelled_set):
+def test_photo_with_two_rows_of_attributes_is_reported(labelled_set):
     folder = labelled_set([30])
     (folder / "attributes.csv").write_text("file_name,sex\n0.jpg,male\n0.jpg,female\n")
     with pytest.raises(InputError, match=r"attributes\.csv line 3: 0\.jpg is listed twice"):
         read_labels(folder)
 
 
-def test_a_folder_in_place_of_a_labelled_photo_is_named(labelled_set):
+def test_folder_in_place_of_a_labelled_photo_is_reported(labelled_set):
     folder = labelled_set([30])
     (folder / "final_files" / "0.jpg").unlink()
     (folder / "final_files" / "0.jpg").mkdir()
@@ -251,14 +251,14 @@ def test_a_folder_in_place_of_a_labelled_photo_is_named(labelled_set):
         _ = read_labels(folder).digests
 
 
-def test_a_labelled_photo_that_is_missing_is_named(labelled_set):
+def test_missing_labelled_photo_is_reported(labelled_set):
     folder = labelled_set([30, 40])
     (folder / "final_files" / "1.jpg").unlink()
-    with pytest.raises(InputError, match=r"labels\.csv names 1\.jpg, which is not in"):
+    with pytest.raises(InputError, match=r"labels\.csv lists 1\.jpg, which is not in"):
         read_labels(folder).pixels(32)
 
 
-def test_a_labelled_photo_that_is_none_is_named(labelled_set):
+def test_unreadable_labelled_photo_is_reported(labelled_set):
     folder = labelled_set([30, 40])
     (folder / "final_files" / "1.jpg").write_bytes(b"")
     with pytest.raises(InputError, match=r"1\.jpg can't be read: file_empty"):

@@ -31,30 +31,30 @@ def thumbnail(image, **options):
     ],
     ids=["recompressed", "smaller", "mirrored", "grey", "darker", "blurred"],
 )
-def test_a_copy_belongs_to_its_original_and_to_nobody_else(copy):
+def test_copy_is_grouped_with_its_original_only(copy):
     pictures = [thumbnail(picture(seed)) for seed in range(20)]
     changed = thumbnail(copy(picture(7)), quality=40)
     assert near_duplicates(np.stack([*pictures, changed])).tolist() == [*range(20), 7]
 
 
-def test_copies_of_copies_are_one_group():
+def test_copies_of_copies_form_one_group():
     original, other = thumbnail(picture(1)), thumbnail(picture(2))
     grey = thumbnail(ImageOps.grayscale(picture(1)).convert("RGB"))
     mirrored = thumbnail(ImageOps.mirror(picture(1)))
     assert near_duplicates(np.stack([grey, other, mirrored, original])).tolist() == [0, 1, 0, 0]
 
 
-def test_photos_of_one_colour_are_like_nothing():
+def test_photos_of_one_colour_have_no_near_duplicates():
     flat = np.full((3, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3), 200, np.uint8)
     assert near_duplicates(flat).tolist() == [0, 1, 2]
 
 
-def test_no_photos_make_no_groups():
+def test_no_photos_give_no_groups():
     assert near_duplicates(np.empty((0, THUMBNAIL_SIZE, THUMBNAIL_SIZE, 3), np.uint8)).tolist() == []
 
 
 def test_groups_are_found_across_chunks(monkeypatch):
     pictures = np.stack([thumbnail(picture(seed % 5)) for seed in range(12)])
     whole = near_duplicates(pictures)
-    monkeypatch.setattr("model.photos.duplicates._CHUNK", 4)
+    monkeypatch.setattr("model.photos.duplicates._ROWS_PER_STEP", 4)
     assert near_duplicates(pictures).tolist() == whole.tolist() == [seed % 5 for seed in range(12)]

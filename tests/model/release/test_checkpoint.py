@@ -13,17 +13,17 @@ PHOTOS = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torc
 
 @pytest.fixture
 def folder(released, tmp_path):
-    """A copy of a model folder, to spoil."""
+    """A copy of a model folder, to damage."""
     return shutil.copytree(released, tmp_path / "age")
 
 
-def rewrite_card(folder, **entries):
-    card = checkpoint.read_card(folder)
-    (folder / "model.json").write_text(json.dumps({**card, **entries}))
+def rewrite_model_json(folder, **entries):
+    content = checkpoint.read_model_json(folder)
+    (folder / "model.json").write_text(json.dumps({**content, **entries}))
 
 
 @pytest.mark.parametrize("head", ["distribution", "scalar"])
-def test_a_loaded_network_says_what_the_saved_one_said(tmp_path, untrained, head):
+def test_loaded_network_gives_the_output_of_the_saved_one(tmp_path, untrained, head):
     network = untrained(head)
     checkpoint.save(tmp_path / "age", network, {})
     loaded = checkpoint.load(tmp_path / "age")
@@ -33,12 +33,12 @@ def test_a_loaded_network_says_what_the_saved_one_said(tmp_path, untrained, head
     assert not loaded.training
 
 
-def test_the_card_keeps_the_facts(tmp_path, untrained):
+def test_model_json_contains_the_facts(tmp_path, untrained):
     checkpoint.save(tmp_path / "age", untrained(), {"metrics": {"mae_years": 5.5}})
-    assert checkpoint.read_card(tmp_path / "age")["metrics"] == {"mae_years": 5.5}
+    assert checkpoint.read_model_json(tmp_path / "age")["metrics"] == {"mae_years": 5.5}
 
 
-def test_saving_returns_the_version_and_leaves_two_files(tmp_path, untrained):
+def test_saving_returns_the_version_and_writes_two_files(tmp_path, untrained):
     version = checkpoint.save(tmp_path / "models" / "age", untrained(), {})
     assert version == checkpoint.version(tmp_path / "models" / "age")
     assert len(version) == 12
@@ -46,14 +46,14 @@ def test_saving_returns_the_version_and_leaves_two_files(tmp_path, untrained):
     assert left == ["models/age/model.json", "models/age/weights.safetensors"]
 
 
-def test_a_model_folder_is_replaced_whole(tmp_path, untrained):
+def test_model_folder_is_replaced_completely(tmp_path, untrained):
     first = checkpoint.save(tmp_path / "age", untrained(seed=1), {})
     (tmp_path / "age" / "notes.txt").touch()
     assert checkpoint.save(tmp_path / "age", untrained(seed=2), {}) != first
     assert not (tmp_path / "age" / "notes.txt").exists()
 
 
-def test_what_a_killed_run_left_is_neither_kept_nor_taken_for_the_model(tmp_path, untrained):
+def test_files_of_a_killed_run_are_removed(tmp_path, untrained):
     first = checkpoint.save(tmp_path / "age", untrained(), {})
     for left in (".age.draft", ".age.old"):
         (tmp_path / left).mkdir()
@@ -62,18 +62,18 @@ def test_what_a_killed_run_left_is_neither_kept_nor_taken_for_the_model(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["age"]
 
 
-def test_the_same_weights_and_facts_are_the_same_version_anywhere(tmp_path, untrained):
+def test_same_weights_and_facts_give_the_same_version_anywhere(tmp_path, untrained):
     here = checkpoint.save(tmp_path / "here", untrained(), {"a": 1})
     assert here == checkpoint.save(tmp_path / "there", untrained(), {"a": 1})
 
 
-def test_the_version_changes_with_the_card(folder):
+def test_version_changes_with_model_json(folder):
     before = checkpoint.version(folder)
-    rewrite_card(folder, note="measured again")
+    rewrite_model_json(folder, note="measured again")
     assert checkpoint.version(folder) != before
 
 
-def test_a_file_that_is_not_the_released_one_is_named(folder):
+def test_changed_file_is_reported(folder):
     weights = bytearray((folder / "weights.safetensors").read_bytes())
     weights[-1] ^= 1
     (folder / "weights.safetensors").write_bytes(weights)
@@ -82,7 +82,7 @@ def test_a_file_that_is_not_the_released_one_is_named(folder):
             read(folder)
 
 
-def test_who_may_not_read_what_was_learnt_can_still_tell_the_version(tmp_path, untrained, monkeypatch):
+def test_version_is_known_without_permission_to_read_private_files(tmp_path, untrained, monkeypatch):
     files = {"learnt_photos.txt": "0123\n", "calibration.json": "{}"}
     before = os.umask(0o077)
     try:
@@ -100,19 +100,19 @@ def test_who_may_not_read_what_was_learnt_can_still_tell_the_version(tmp_path, u
     assert checkpoint.version(tmp_path / "age") == version
 
 
-def test_a_missing_file_is_named(folder):
+def test_missing_file_is_reported(folder):
     (folder / "weights.safetensors").unlink()
     with pytest.raises(InputError, match=r"age lacks weights\.safetensors"):
         checkpoint.version(folder)
 
 
-def test_a_folder_that_is_no_model_is_named_with_the_program_that_writes_one(tmp_path):
-    with pytest.raises(InputError, match=r"is no model folder: it has no model\.json; `python -m model\.train`"):
+def test_other_folder_is_reported_with_the_program_that_writes_model_folders(tmp_path):
+    with pytest.raises(InputError, match=r"is not a model folder: it has no model\.json; `python -m model\.train`"):
         checkpoint.load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "is not valid JSON"),
         ("\xff", "is not valid JSON"),
@@ -122,9 +122,9 @@ def test_a_folder_that_is_no_model_is_named_with_the_program_that_writes_one(tmp
         ('{"network": {}, "sha256": {}}', r"sha256 of weights\.safetensors"),
     ],
 )
-def test_a_card_that_nobody_wrote_is_named(folder, text, said):
+def test_damaged_model_json_is_reported(folder, text, message):
     (folder / "model.json").write_text(text, encoding="latin-1")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         checkpoint.load(folder)
 
 
@@ -132,13 +132,13 @@ def test_a_card_that_nobody_wrote_is_named(folder, text, said):
     "change",
     [{"head": "scalar"}, {"width": 2}, {"mean": 0.5}],
 )
-def test_weights_that_do_not_fit_their_card_are_named(folder, change):
-    rewrite_card(folder, network={**checkpoint.read_card(folder)["network"], **change})
+def test_weights_that_do_not_fit_model_json_are_reported(folder, change):
+    rewrite_model_json(folder, network={**checkpoint.read_model_json(folder)["network"], **change})
     with pytest.raises(InputError, match=r"the weights of .* do not fit its model\.json: [^\n]+$"):
         checkpoint.load(folder)
 
 
-def test_a_network_that_cannot_be_is_named(folder):
-    rewrite_card(folder, network={**checkpoint.read_card(folder)["network"], "image_size": 3})
+def test_impossible_network_is_reported(folder):
+    rewrite_model_json(folder, network={**checkpoint.read_model_json(folder)["network"], "image_size": 3})
     with pytest.raises(InputError, match="image_size is 3 pixels"):
         checkpoint.load(folder)

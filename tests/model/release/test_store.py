@@ -1,5 +1,7 @@
+import json
 import os
 import re
+import shlex
 import shutil
 import threading
 import time
@@ -21,7 +23,7 @@ def versions(run_promote, erring_model):
 
 
 def in_use(store):
-    """The version that the nightly run would use, checked as it does."""
+    """The version that the nightly run would use, verified as it does."""
     return checkpoint.version((store / "current").resolve())
 
 
@@ -29,13 +31,13 @@ def contents(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
 
 
-def test_the_history_says_when_and_who(run_promote, store, erring_model):
+def test_history_contains_time_and_user(run_promote, store, erring_model):
     run_promote(erring_model("first"))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", read_history(store)[0].changed_at)
     assert read_history(store)[0].user
 
 
-def test_a_copy_holds_what_was_released_and_who_scores_can_read_what_that_needs(run_promote, store, erring_model):
+def test_copy_contains_the_released_files_and_is_readable_for_scoring(run_promote, store, erring_model):
     first = erring_model("first")
     first.chmod(0o700)
     for file in first.iterdir():
@@ -50,20 +52,20 @@ def test_a_copy_holds_what_was_released_and_who_scores_can_read_what_that_needs(
     assert oct(copy.stat().st_mode & 0o777) == "0o755"
 
 
-def test_who_may_not_read_what_a_model_learnt_is_told_who_may(run_promote, store, erring_model, monkeypatch):
+def test_user_who_may_not_read_private_files_is_told_who_may(run_promote, store, erring_model, monkeypatch):
     first, second = erring_model("first", error=9), erring_model("second", error=1)
     for model, current in ((first, None), (second, first)):
         with monkeypatch.context() as other_user:
             other_user.setattr(os, "access", lambda path, _: path.name != "held_out.csv")
-            done = run_promote(model)
-        assert done.code == 2
-        assert "held_out.csv is for its owner and group; judge and promote as a user of the group" in done.said
+            result = run_promote(model)
+        assert result.code == 2
+        assert "held_out.csv is readable by its owner and group only" in result.text
         assert (store / "current").exists() == (current is not None)
         assert run_promote(model).code == 0
     assert not (store / ".draft").exists()
 
 
-def test_the_store_needs_nothing_of_the_folder_that_was_promoted(run_promote, store, erring_model, tmp_path):
+def test_store_does_not_need_the_promoted_folder(run_promote, store, erring_model, tmp_path):
     first = erring_model("first")
     version = checkpoint.version(first)
     run_promote(first)
@@ -72,81 +74,74 @@ def test_the_store_needs_nothing_of_the_folder_that_was_promoted(run_promote, st
     assert in_use(tmp_path / "moved") == version
 
 
-def test_each_rollback_goes_one_model_further_back(run_promote, store, versions):
-    first, second, third = versions
-    for before in (second, first):
-        assert run_promote("--rollback").code == 0
-        assert in_use(store) == before
-    assert [(line.action, line.version_before, line.version) for line in read_history(store)[3:]] == [
-        ("rollback", third, second),
-        ("rollback", second, first),
-    ]
+def test_printed_command_goes_back_to_the_model_before(run_promote, store, erring_model):
+    first, second = erring_model("first", error=9), erring_model("second", error=1)
+    assert "To go back" not in run_promote(first).text
+    printed = run_promote(second).text
+    message, command = printed.splitlines()[-2:]
+    assert message == f"To go back to {checkpoint.version(first)}:"
+    program, arguments = command.strip().split(" -m model.promote ")
+    assert program == "python"
+    previous, store_flag, same_store, *force = shlex.split(arguments)
+    assert (previous, store_flag, same_store) == (str(store / checkpoint.version(first)), "--store", str(store))
+    assert run_promote(previous, *force).code == 0
+    assert in_use(store) == checkpoint.version(first)
+    change = read_history(store)[-1]
+    assert (change.action, change.version_before, change.reason) == ("promote", checkpoint.version(second), "REASON")
 
 
-def test_a_rollback_with_nothing_before_is_refused(run_promote, store, erring_model):
-    done = run_promote("--rollback")
-    assert done.code == 2
-    assert "holds no model yet" in done.said
-    run_promote(erring_model("first"))
-    before = contents(store)
-    done = run_promote("--rollback")
-    assert done.code == 2
-    assert f"knows no model before {in_use(store)}" in done.said
-    assert contents(store) == before
+def test_going_back_to_a_model_whose_copy_was_deleted_is_an_error(run_promote, store, versions):
+    shutil.rmtree(store / versions[1])
+    result = run_promote(store / versions[1], "--force", "worse at the tills")
+    assert result.code == 2
+    assert f"{versions[1]} is not a model folder" in result.text
+    assert in_use(store) == versions[2]
 
 
-def test_a_model_that_was_rolled_back_from_can_be_promoted_again(run_promote, store, versions):
-    run_promote("--rollback")
+def test_model_can_be_promoted_again_after_going_back(run_promote, store, versions):
+    run_promote(store / versions[1], "--force", "worse at the tills")
     assert run_promote(store / versions[2]).code == 0
     assert in_use(store) == versions[2]
-    run_promote("--rollback")
-    assert in_use(store) == versions[1]
 
 
-def test_after_an_older_model_was_promoted_by_force_a_rollback_leads_to_the_one_it_replaced(
-    run_promote, store, versions
-):
-    run_promote(store / versions[1], "--force", "the newest is worse at the tills")
-    assert in_use(store) == versions[1]
-    run_promote("--rollback")
-    assert in_use(store) == versions[2]
-
-
-def test_a_rollback_to_a_model_whose_copy_is_gone_is_refused(run_promote, store, versions):
-    shutil.rmtree(store / versions[1])
-    done = run_promote("--rollback")
-    assert done.code == 2
-    assert f"{versions[1]} is no model folder" in done.said
-    assert in_use(store) == versions[2]
-
-
-@pytest.mark.parametrize("moved_to", [0, 1, None])
-def test_a_link_that_a_person_moved_is_found_recorded_and_can_be_undone(run_promote, store, versions, moved_to):
+@pytest.mark.parametrize("moved_to", [0, None])
+def test_link_that_was_changed_by_hand_is_recorded(run_promote, store, versions, moved_to):
     (store / "current").unlink()
     if moved_to is not None:
         (store / "current").symlink_to(versions[moved_to])
-    run_promote("--rollback")
-    # One model back is what the last rollback could have done, so the next one leads further.
-    assert in_use(store) == (versions[0] if moved_to == 1 else versions[2])
-    assert [line.action for line in read_history(store)[3:]] == ["found", "rollback"]
+    assert run_promote(store / versions[1]).code == 0
+    assert in_use(store) == versions[1]
+    by_hand, promotion = read_history(store)[3:]
+    assert (by_hand.action, by_hand.version_before) == ("external", versions[2])
+    assert by_hand.version == promotion.version_before == (None if moved_to is None else versions[moved_to])
+    assert promotion.action == "promote"
+
+
+def test_history_with_actions_of_earlier_versions_is_readable(run_promote, store, versions):
+    lines = [json.loads(line) for line in (store / "history.jsonl").read_text().splitlines()]
+    for line, action in zip(lines[1:], ("found", "rollback"), strict=True):
+        line["action"] = action
+    (store / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run_promote(store / versions[0], "--force", "worse at the tills").code == 0
+    assert [change.action for change in read_history(store)] == ["promote", "found", "rollback", "promote"]
 
 
 @pytest.mark.usefixtures("versions")
-def test_the_second_of_two_promotions_waits_and_is_compared_with_what_the_first_left(store, erring_model, capsys):
+def test_second_of_two_promotions_waits_and_is_compared_with_the_first(store, erring_model, capsys):
     best, good = erring_model("best", error=2), erring_model("good", error=3)
     settings = promote.Settings(model=good, store=store)
     codes = []
 
-    def later():
+    def promote_later():
         with pytest.raises(SystemExit) as stop:
             promote.main(settings)
         codes.append(stop.value.code)
 
-    waiting = threading.Thread(target=later)
+    waiting = threading.Thread(target=promote_later)
     with locked(store):
         waiting.start()
         deadline = time.monotonic() + 60
-        while "another program changes" not in capsys.readouterr().out:
+        while "another program is changing" not in capsys.readouterr().out:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         promote.promote(best, store, None)
@@ -155,38 +150,37 @@ def test_the_second_of_two_promotions_waits_and_is_compared_with_what_the_first_
     assert in_use(store) == checkpoint.version(best)
 
 
-@pytest.mark.parametrize("arguments", [["first"], ["--rollback"]])
-def test_a_store_that_does_not_exist_is_named_and_not_made(run_promote, store, erring_model, monkeypatch, arguments):
-    monkeypatch.chdir(erring_model("first").parent)
+def test_store_that_does_not_exist_is_reported_and_not_created(run_promote, store, erring_model):
+    first = erring_model("first")
     store.rmdir()
-    done = run_promote(*arguments)
-    assert done.code == 2
-    assert f"store is {store}; it must be a folder that exists" in done.said
+    result = run_promote(first)
+    assert result.code == 2
+    assert f"store is {store}; it must be an existing folder" in result.text
     assert not store.exists()
 
 
-def test_a_store_that_cannot_be_written_to_is_named(store):
+def test_store_that_cannot_be_written_to_is_reported(store):
     (store / ".lock").mkdir()
     with pytest.raises(InputError, match="it must be a folder that this user can write to"), locked(store):
         pass
 
 
 @pytest.mark.parametrize("by_hand", ["a folder", "a link elsewhere"])
-def test_what_a_person_put_in_place_of_the_link_is_named(run_promote, store, erring_model, by_hand):
+def test_file_in_place_of_the_link_is_reported(run_promote, store, erring_model, by_hand):
     first = erring_model("first")
     if by_hand == "a folder":
         shutil.copytree(first, store / "current")
     else:
         (store / "current").symlink_to(first)
-    done = run_promote(first)
-    assert done.code == 2
-    assert "is no link to a version beside it; remove it" in done.said
+    result = run_promote(first)
+    assert result.code == 2
+    assert "is not a link to a version beside it; remove it" in result.text
 
 
 @pytest.mark.parametrize("line", ["{", "{}", "[]", '{"version": "v1"}'])
-def test_a_history_that_nobody_wrote_is_named(run_promote, store, erring_model, line):
+def test_damaged_history_is_reported(run_promote, store, erring_model, line):
     (store / "history.jsonl").write_text(line + "\n")
-    done = run_promote(erring_model("first"))
-    assert done.code == 2
-    assert "history.jsonl line 1 is no change; restore the file, or move it away" in done.said
+    result = run_promote(erring_model("first"))
+    assert result.code == 2
+    assert "history.jsonl line 1 is not a change; restore the file, or move it away" in result.text
     assert not (store / "current").is_symlink()
