@@ -14,7 +14,9 @@ from jobs.sample.assortment import (
 
 def test_the_true_indices_of_a_category_average_to_100_over_the_shoppers():
     truth = category_affinity().to_pandas().pivot_table(index="category", columns="age_band", values="affinity_index")
-    share = {band.name: AGE_SHARE[(band.low <= AGE_YEARS) & (band.high >= AGE_YEARS)].sum() for band in BANDS}
+    share = {
+        band.age_band: AGE_SHARE[(band.from_years <= AGE_YEARS) & (band.to_years >= AGE_YEARS)].sum() for band in BANDS
+    }
     assert truth.index.size == len(CATEGORIES)
     np.testing.assert_allclose(sum(truth[band] * share[band] for band in share), 100, atol=1e-3)
 

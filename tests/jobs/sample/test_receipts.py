@@ -23,7 +23,7 @@ def day():
 @pytest.mark.parametrize("item", ["category", "product_id"])
 def test_counted_affinities_agree_with_the_stated_ones(day, item):
     shoppers = day["ages"].drop_duplicates("receipt_id")
-    bands = pd.cut(shoppers["true_age"], [0, 17, 29, 44, 59, 120], labels=[band.name for band in BANDS])
+    bands = pd.cut(shoppers["true_age"], [0, 17, 29, 44, 59, 120], labels=[band.age_band for band in BANDS])
     shoppers = shoppers.assign(age_band=bands.astype(str))
     bought = day["receipt_lines"].merge(day["products"], on="product_id").merge(shoppers, on="receipt_id")
     bought = bought.drop_duplicates(["receipt_id", item])

@@ -17,7 +17,7 @@ def test_bands_are_read_from_their_names():
         (["under_18", "18-29"], "it ends at 29, it must end at 120"),
         (["18_plus"], "18_plus begins at 18, it must begin at 0"),
         (["under_18", "18-17", "18_plus"], "and not be empty"),
-        (["teens"], "'teens'; a band is written under_18, 18-29 or 60_plus"),
+        (["teens"], "'teens'; write a band as under_18, 18-29 or 60_plus"),
         ([], "it must end at 120"),
     ],
 )
