@@ -54,7 +54,7 @@ def imports_of(folder: str) -> dict[str, set[str]]:
     return {str(path): imports((PROJECT / path).read_text(encoding="utf-8")) for path in files}
 
 
-def test_a_dag_imports_only_airflow_and_what_the_dags_share():
+def test_dags_import_only_airflow_and_bread_salt():
     files = {path: names for path, names in imports_of("dags").items() if path != "dags/bread_salt.py"}
     packages = {name.partition(".")[0] for names in files.values() for name in names}
     assert packages - sys.stdlib_module_names == {"airflow", "bread_salt"}
@@ -63,7 +63,7 @@ def test_a_dag_imports_only_airflow_and_what_the_dags_share():
 
 
 @pytest.mark.parametrize("folder", sorted(FORBIDDEN))
-def test_a_folder_imports_only_along_the_arrows(folder):
+def test_a_folder_imports_no_forbidden_package(folder):
     wrong = {
         (path, name)
         for path, names in imports_of(folder).items()
@@ -73,7 +73,7 @@ def test_a_folder_imports_only_along_the_arrows(folder):
     assert wrong == set()
 
 
-def test_jobs_know_of_the_model_only_how_to_predict_and_the_command_line():
+def test_jobs_import_only_predict_and_cli_from_the_model():
     wrong = {
         (path, name)
         for path, names in imports_of("jobs").items()
@@ -88,7 +88,7 @@ RUNS_OTHERS = {"jobs/nightly.py", "jobs/demo.py"}
 
 
 @pytest.mark.parametrize("folder", ["jobs", "model"])
-def test_rooms_import_no_program_and_programs_import_only_rooms(folder):
+def test_only_programs_that_run_others_import_programs(folder):
     files = imports_of(folder)
     programs = {path for path in files if path.count("/") == 1 and has_main(path)}
     names = {path.removesuffix(".py").replace("/", ".") for path in programs}
@@ -101,11 +101,11 @@ def has_main(path: str) -> bool:
     return '__name__ == "__main__"' in (PROJECT / path).read_text(encoding="utf-8")
 
 
-def test_the_top_level_holds_nothing_else():
+def test_the_top_level_has_only_expected_entries():
     assert {path.parts[0] for path in tracked()} <= TOP_LEVEL
 
 
-def test_each_program_is_short_enough_to_be_read_at_once():
+def test_every_python_file_has_fewer_than_300_lines():
     lines = {
         path: len((PROJECT / path).read_text(encoding="utf-8").splitlines())
         for path in tracked()
@@ -114,7 +114,7 @@ def test_each_program_is_short_enough_to_be_read_at_once():
     assert {str(path): n for path, n in lines.items() if n >= 300} == {}
 
 
-def test_no_file_names_a_place_on_one_machine():
+def test_no_file_contains_a_machine_specific_path():
     # Spelt so that it does not find itself.
     place = re.compile(
         r"(?<![\w.*-])/(?:work|farm|opt|home|root|Users)/|[.]{2}/(?:shared)|https?://\S+(?:[.]whl|[.]jar|/(?:simple))"

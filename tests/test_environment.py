@@ -34,7 +34,7 @@ def record(name: str) -> dict[str, str]:
     return {path: digest for path, digest, _ in rows if digest}
 
 
-def test_installed_versions_are_those_of_the_constraints():
+def test_installed_versions_match_the_constraints():
     assert len(constraints()) > 100
     others = {name: (installed(name), pin) for name, pin in constraints() if installed(name) not in {pin, None}}
     assert others == {}, "installed and wanted differ: make .venv"
@@ -46,7 +46,7 @@ def test_each_requirement_of_the_project_is_constrained():
     assert names <= {name for name, _ in constraints()}
 
 
-def test_both_distributions_that_fill_the_pyspark_folder_bring_the_same_files():
+def test_pyspark_and_pyspark_client_install_the_same_files():
     if installed("pyspark-client") is None:
         pytest.skip("the Airflow provider, which brings pyspark-client, is not installed")
     pyspark, client = record("pyspark"), record("pyspark-client")

@@ -45,12 +45,12 @@ def test_every_statement_has_cases_and_every_case_file_has_a_statement() -> None
 
 
 @pytest.mark.parametrize("check", sql.names("checks"))
-def test_every_check_has_a_healthy_and_an_offending_case(check: str) -> None:
+def test_every_check_has_a_passing_and_a_failing_case(check: str) -> None:
     assert {bool(case["expected"]) for case in CASES[check]} == {False, True}
 
 
 @pytest.mark.parametrize("check", sql.names("checks"))
-def test_a_check_takes_the_business_date_and_filters_every_input_on_it(check: str) -> None:
+def test_a_check_filters_every_input_by_the_business_date(check: str) -> None:
     statement = sql.load(check)
     assert parameters_named_in(statement) == {"business_date"}
     inputs = re.findall(r"(?:FROM|JOIN) (?:restricted|analytics)\.", statement)
@@ -59,7 +59,7 @@ def test_a_check_takes_the_business_date_and_filters_every_input_on_it(check: st
 
 
 @pytest.mark.parametrize("statement", sql.names("analyst"))
-def test_analysts_statements_read_no_restricted_table(statement: str) -> None:
+def test_analyst_statements_do_not_read_restricted_tables(statement: str) -> None:
     assert "restricted." not in sql.load(statement)
 
 

@@ -21,6 +21,6 @@ def test_bands_are_read_from_their_names():
         ([], "it must end at 120"),
     ],
 )
-def test_bands_that_do_not_tile_0_to_120_are_refused(names, message):
+def test_bands_that_do_not_tile_0_to_120_are_rejected(names, message):
     with pytest.raises(InputError, match=message):
         age_bands(names)

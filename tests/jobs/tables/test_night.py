@@ -81,7 +81,7 @@ def test_the_report_is_absent_from_the_first_write_until_the_job_ends(open_night
     assert report() == {("", "run"): "second"}
 
 
-def test_a_job_that_fails_leaves_no_report_and_the_next_job_refuses(open_night, rows, report):
+def test_a_failed_job_leaves_no_report_and_the_next_job_fails(open_night, rows, report):
     def fail():
         with open_night() as night:
             night.measure(run="first")
@@ -95,7 +95,7 @@ def test_a_job_that_fails_leaves_no_report_and_the_next_job_refuses(open_night, 
         open_night("next", after="job")
 
 
-def test_a_window_holds_the_dates_that_end_with_the_business_date(open_night, rows):
+def test_a_window_ends_with_the_business_date(open_night, rows):
     for day in range(6, 11):
         with open_night(f"day {day}", dt.date(2026, 11, day), tables=()) as night:
             night.replace(COUNTS, rows(COUNTS, {"item": str(day)}))

@@ -34,7 +34,7 @@ def items(spark, warehouse):
     return read
 
 
-def test_a_date_is_replaced_and_the_others_stay(rows, warehouse, items, tmp_path):
+def test_replacing_a_date_keeps_the_other_dates(rows, warehouse, items, tmp_path):
     assert items() == []
     warehouse.replace(NAME, rows(NAME, {"item": "a"}, {"item": "b"}), DATE)
     warehouse.replace(NAME, rows(NAME, {"item": "c"}), NEXT)
@@ -44,13 +44,13 @@ def test_a_date_is_replaced_and_the_others_stay(rows, warehouse, items, tmp_path
     assert list((tmp_path / "restricted" / "_staging").iterdir()) == []
 
 
-def test_no_rows_clear_the_date(rows, warehouse, items):
+def test_replacing_a_date_with_no_rows_clears_it(rows, warehouse, items):
     warehouse.replace(NAME, rows(NAME, {}), DATE)
     warehouse.replace(NAME, rows(NAME), DATE)
     assert items() == []
 
 
-def test_one_part_of_a_date_is_replaced_and_the_others_stay(spark, rows, warehouse):
+def test_replacing_a_part_of_a_date_keeps_the_other_parts(spark, rows, warehouse):
     def quarantine(table: str, *keys: str) -> None:
         frame = rows("restricted/quarantine", *({"key": key} for key in keys))
         warehouse.replace("restricted/quarantine", frame, DATE, source_table=table)
@@ -62,7 +62,7 @@ def test_one_part_of_a_date_is_replaced_and_the_others_stay(spark, rows, warehou
     assert {(row.source_table, row.key) for row in left} == {("receipts", "r3"), ("products", "p1")}
 
 
-def test_types_that_delta_would_cast_silently_are_refused(rows, warehouse, items):
+def test_wrong_types_are_rejected_and_not_cast(rows, warehouse, items):
     text = rows(NAME, {}).withColumn("n_receipts", F.lit("10"))
     with pytest.raises(ValueError, match=r"n_receipts', 'string'.*wanted.*n_receipts', 'bigint'"):
         warehouse.replace(NAME, text, DATE)
@@ -71,7 +71,7 @@ def test_types_that_delta_would_cast_silently_are_refused(rows, warehouse, items
     assert items() == []
 
 
-def test_of_two_writers_of_one_date_one_is_refused_and_the_other_is_complete(rows, warehouse, items, monkeypatch):
+def test_one_of_two_simultaneous_writers_fails_and_the_other_is_complete(rows, warehouse, items, monkeypatch):
     both_read = threading.Barrier(2)
     write = module.write_deltalake
 
@@ -119,7 +119,7 @@ def load_first(root: str, barrier, n_rounds: int, outcomes) -> None:
             outcomes.put("written")
 
 
-def test_two_processes_that_load_a_table_first_do_not_double_its_rows(tmp_path):
+def test_two_processes_that_create_a_table_do_not_double_its_rows(tmp_path):
     n_rounds = 12
     context = multiprocessing.get_context("spawn")
     barrier, outcomes = context.Barrier(2), context.Queue()
@@ -135,7 +135,7 @@ def test_two_processes_that_load_a_table_first_do_not_double_its_rows(tmp_path):
     assert n_rows == [100] * n_rounds
 
 
-def test_restricted_tables_keep_no_values_in_their_log_and_footers(rows, warehouse, tmp_path):
+def test_restricted_tables_have_no_statistics_in_log_and_footers(rows, warehouse, tmp_path):
     for name in (NAME, "analytics/age_bands"):
         warehouse.replace(name, rows(name, {}), DATE)
         (file,) = (tmp_path / name).rglob("*.parquet")
@@ -144,7 +144,7 @@ def test_restricted_tables_keep_no_values_in_their_log_and_footers(rows, warehou
         assert ('"minValues\\":{}' in log, has_statistics) == ((True, False) if is_restricted(name) else (False, True))
 
 
-def test_all_tables_are_created_once_and_empty(warehouse, tmp_path):
+def test_all_tables_are_created_empty_and_only_once(warehouse, tmp_path):
     warehouse.create_tables()
     tables = [DeltaTable(tmp_path / name) for name in WAREHOUSE]
     assert {(table.version(), table.count()) for table in tables} == {(0, 0)}
@@ -156,7 +156,7 @@ def staged(root: Path, name: str) -> Path:
     return folder
 
 
-def test_staging_of_an_interrupted_job_is_removed_a_day_later_and_foreign_entries_stay(rows, warehouse, tmp_path):
+def test_old_staging_folders_are_removed_and_other_entries_are_kept(rows, warehouse, tmp_path):
     now = int(time.time())
     old = staged(tmp_path, f"restricted.photo_ages-{now - 2 * STAGING_MAX_AGE_SECONDS}-0a1b")
     new = staged(tmp_path, f"restricted.photo_ages-{now}-0a1b")
@@ -167,7 +167,7 @@ def test_staging_of_an_interrupted_job_is_removed_a_day_later_and_foreign_entrie
     assert {path.name for path in foreign.parent.iterdir()} == {new.name, foreign.name, ".DS_Store"}
 
 
-def test_an_unwritable_warehouse_is_refused_and_a_writable_one_stays_as_it_was(tmp_path):
+def test_an_unwritable_warehouse_is_an_error_and_the_check_leaves_no_file(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="file/warehouse can't be written to"):
         Warehouse(str(tmp_path / "file" / "warehouse")).check_writable()
