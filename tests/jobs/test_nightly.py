@@ -214,7 +214,7 @@ def wrong_type(landing: Path, _: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda landing, _: shutil.rmtree(landing / "receipt_lines"), "receipt_lines of 2026-11-09 is absent"),
+        (lambda landing, _: shutil.rmtree(landing / "receipt_lines"), "receipt_lines of 2026-11-09 is missing"),
         (wrong_type, "column id_checked is string"),
         (lambda _, model: shutil.rmtree(model), "is no model folder"),
         (lambda _, model: (model / "weights.safetensors").write_bytes(b"x"), "weights.safetensors has hash"),

@@ -132,9 +132,7 @@ def test_a_photo_that_this_model_has_scored_is_not_scored_again(rows, chain, mod
 
 
 @pytest.mark.usefixtures("spark")
-def test_a_run_uses_one_model_even_if_the_link_moves(
-    chain, model_folder, tmp_path, monkeypatch
-):
+def test_a_run_uses_one_model_even_if_the_link_moves(chain, model_folder, tmp_path, monkeypatch):
     first, second, link = (tmp_path / "store" / name for name in ("first", "second", "current"))
     for folder in (first, second):
         shutil.copytree(model_folder, folder)

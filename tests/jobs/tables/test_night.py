@@ -104,6 +104,6 @@ def test_a_window_ends_with_the_business_date(open_night, rows):
 
 
 def test_input_is_checked_before_anything_is_written(open_night, tmp_path):
-    with pytest.raises(InputError, match="products of 2026-11-09 is absent"):
+    with pytest.raises(InputError, match="products of 2026-11-09 is missing"):
         open_night(tables=("receipts", "products"))
     assert not (tmp_path / "warehouse").exists()
