@@ -41,7 +41,7 @@ class Settings:
     """Root of the Delta tables (path or URI). Default: the environment variable BREAD_SALT_WAREHOUSE."""
 
     param: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
-    """Value of the parameter $NAME; repeatable. Default of $business_date: newest of analytics.age_category_affinity."""
+    """Value of $NAME; repeatable. Default of $business_date: newest of analytics.age_category_affinity."""
 
     format: Literal["table", "csv", "json"] = "table"
     """Output format. Nulls are NULL in a table, empty in csv and null in json."""
