@@ -1,4 +1,4 @@
-"""The arrows between the folders, and what the tree may hold."""
+"""Imports between the folders, and the files of the project."""
 
 import ast
 import re
@@ -25,7 +25,7 @@ TOP_LEVEL = {
 
 
 def tracked() -> list[Path]:
-    """Files of the project, those included that are new and not ignored."""
+    """Return the tracked files and new files that are not ignored."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT,
@@ -37,20 +37,20 @@ def tracked() -> list[Path]:
 
 
 def imports(source: str) -> set[str]:
-    """Dotted names that a program imports, at any depth: `from a.b import c` gives `a.b` and `a.b.c`."""
+    """Return the dotted names that a file imports: `from a.b import c` gives `a.b` and `a.b.c`."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: imports are absolute here"
+            assert node.level == 0, f"line {node.lineno}: relative import"
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
 def imports_of(folder: str) -> dict[str, set[str]]:
     files = [path for path in tracked() if path.parts[0] == folder and path.suffix == ".py"]
-    assert files, f"{folder}/ holds no program"
+    assert files, f"{folder}/ has no Python file"
     return {str(path): imports((PROJECT / path).read_text(encoding="utf-8")) for path in files}
 
 
@@ -84,7 +84,7 @@ def test_jobs_import_only_predict_and_cli_from_the_model():
 
 
 RUNS_OTHERS = {"jobs/nightly.py", "jobs/demo.py"}
-"""Programs that run other programs."""
+"""Programs that import and run other programs."""
 
 
 @pytest.mark.parametrize("folder", ["jobs", "model"])
@@ -115,8 +115,8 @@ def test_every_python_file_has_fewer_than_300_lines():
 
 
 def test_no_file_contains_a_machine_specific_path():
-    # Spelt so that it does not find itself.
-    place = re.compile(
+    # The brackets prevent a match in this file.
+    machine_path = re.compile(
         r"(?<![\w.*-])/(?:work|farm|opt|home|root|Users)/|[.]{2}/(?:shared)|https?://\S+(?:[.]whl|[.]jar|/(?:simple))"
     )
     wrong = []
@@ -125,5 +125,5 @@ def test_no_file_contains_a_machine_specific_path():
             text = (PROJECT / path).read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue
-        wrong += [f"{path}:{n}: {line}" for n, line in enumerate(text.splitlines(), 1) if place.search(line)]
+        wrong += [f"{path}:{n}: {line}" for n, line in enumerate(text.splitlines(), 1) if machine_path.search(line)]
     assert wrong == []

@@ -18,7 +18,7 @@ COMPLETE = [
 
 @pytest.fixture
 def landing(tmp_path):
-    """A landing zone with the given files, all empty: only names count here."""
+    """Create a landing zone with the given files, all empty."""
 
     def make(paths):
         for path in paths:
@@ -47,7 +47,7 @@ def test_all_four_tables_are_missing_in_an_empty_landing_zone(landing):
 
 
 @pytest.mark.parametrize(
-    "elsewhere",
+    "ignored",
     [
         "receipts/business_date=2026-11-14/part-0.parquet",
         "receipts/part-0.parquet",
@@ -58,8 +58,8 @@ def test_all_four_tables_are_missing_in_an_empty_landing_zone(landing):
         "receipts/business_date=2026-11-15/part-0.parquet.tmp",
     ],
 )
-def test_a_file_that_no_job_reads_does_not_count(landing, elsewhere):
-    root = landing([elsewhere, *(path for path in COMPLETE if not path.startswith("receipts/"))])
+def test_a_file_that_no_job_reads_does_not_count(landing, ignored):
+    root = landing([ignored, *(path for path in COMPLETE if not path.startswith("receipts/"))])
     assert missing(root) == ["receipts/business_date=2026-11-15"]
 
 
@@ -70,9 +70,9 @@ def test_the_landing_zone_can_be_a_path_or_a_uri(landing, write):
 
 def test_unreachable_storage_means_retry(monkeypatch, capsys):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    nobody_listens = "s3a://key:secret@chain/landing?endpoint_override=127.0.0.1:9&scheme=http&region=eu-west-1"
+    unreachable = "s3a://key:secret@chain/landing?endpoint_override=127.0.0.1:9&scheme=http&region=eu-west-1"
     with pytest.raises(SystemExit, match="75"):
-        main(Settings(business_date=DAY, landing=nobody_listens))
+        main(Settings(business_date=DAY, landing=unreachable))
     assert "no answer" in capsys.readouterr().err
 
 

@@ -5,7 +5,7 @@ def test_an_unusable_line_is_rejected_with_a_reason(rows):
     cases = [
         ({}, None),
         ({"quantity": -1.0, "amount": -2.0}, None),
-        ({"receipt_id": "nobody"}, "receipt_unknown"),
+        ({"receipt_id": "unknown"}, "receipt_unknown"),
         ({"receipt_id": "rejected"}, "receipt_quarantined"),
         ({"product_id": "000000"}, "product_unknown"),
         ({"line_no": None}, "missing_value"),

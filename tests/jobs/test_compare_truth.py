@@ -30,7 +30,7 @@ def write_warehouse(root: Path, table: str, rows: list[dict]) -> None:
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Path:
-    """Four shoppers: 20, 20, 40 and 40 years old. The first two buy beer, all buy bread."""
+    """Four shoppers of 20, 20, 40 and 40 years. The first two buy beer, all buy bread."""
     receipts = [f"r{i}" for i in range(4)]
     ages = ["photo_id,receipt_id,true_age", "p0,r0,20", "p1,r1,20", "p2,r2,40", "p3,r3,40", ",r4,40"]
     (tmp_path / "truth").mkdir()
@@ -87,7 +87,7 @@ def printed_rows(capsys: pytest.CaptureFixture) -> list[list[str]]:
 def test_ages_matches_and_indices_are_compared_with_the_truth(chain, capsys):
     main(settings(chain))
     rows = printed_rows(capsys)
-    # Errors 2, 0, 1, 5 years; every one is 10 from the median, 30.
+    # Errors 2, 0, 1, 5 years; the error of the median, 30, is always 10.
     assert ["4", "2", "10", "30"] in rows
     assert ["photos", "4", "2", "0.5"] in rows
     assert ["receipts", "4", "2", "0.5"] in rows

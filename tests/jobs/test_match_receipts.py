@@ -69,7 +69,7 @@ def test_several_photos_are_combined_by_the_median(rows):
         {"photo_id": f"p{i}", "age_years": age, "p_under_18": p}
         for i, (age, p) in enumerate([(20.0, 0.5), (28.0, 0.1), (60.0, 0.0)])
     ]
-    receipts = rows("receipts", {"receipt_id": "r1", "cashier_id": "c7"}, {"receipt_id": "unseen"})
+    receipts = rows("receipts", {"receipt_id": "r1", "cashier_id": "c7"}, {"receipt_id": "without_photo"})
     matched = rows("restricted/photo_ages", *ages).withColumn("receipt_id", F.lit("r1"))
     (row,) = combine_photos(matched, receipts, BANDS).collect()
     assert (row.receipt_id, row.cashier_id, row.age_years, row.age_band) == ("r1", "c7", 28.0, "18-29")
@@ -101,6 +101,9 @@ def test_an_unusable_receipt_is_rejected_with_a_reason(rows):
 
 
 def test_an_extreme_time_is_rejected_without_an_error(rows):
-    ends_of_time = {"opened_at": F.timestamp_micros(F.lit(-(2**63))), "closed_at": F.timestamp_micros(F.lit(2**63 - 1))}
-    screened = screen_receipts(rows("receipts", {}).withColumns(ends_of_time), NINE.date())
+    extreme_times = {
+        "opened_at": F.timestamp_micros(F.lit(-(2**63))),
+        "closed_at": F.timestamp_micros(F.lit(2**63 - 1)),
+    }
+    screened = screen_receipts(rows("receipts", {}).withColumns(extreme_times), NINE.date())
     assert [row.reason for row in screened.select("reason").collect()] == ["time_off_date"]

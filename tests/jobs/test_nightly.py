@@ -1,4 +1,4 @@
-"""The whole night on a small chain: what lands where, again, when killed, and when told wrong."""
+"""The whole night on a small chain: results, a second run, killed jobs and wrong input."""
 
 import dataclasses
 import json
@@ -49,7 +49,7 @@ def flags(chain: Path, warehouse: Path, model: Path) -> nightly.Settings:
 
 
 def contents(warehouse: Path) -> dict[str, list]:
-    """All rows of all tables."""
+    """Return all rows of all tables."""
     with connect(str(warehouse), restricted=True) as connection:
         return {
             name: sorted(connection.sql(f"FROM {name.replace('/', '.')}").fetchall(), key=str) for name in WAREHOUSE
@@ -59,7 +59,7 @@ def contents(warehouse: Path) -> dict[str, list]:
 @pytest.fixture(scope="module")
 def night(spark, chain, model_folder, tmp_path_factory) -> Path:
     warehouse = tmp_path_factory.mktemp("warehouse")
-    assert spark  # the session of the tests, which the night finds running
+    assert spark  # the night uses this session
     nightly.main(flags(chain, warehouse, model_folder))
     return warehouse
 
@@ -72,17 +72,17 @@ def auditor(night) -> duckdb.DuckDBPyConnection:
 def test_every_blemish_is_quarantined_with_its_reason_or_used(auditor, chain):
     blemishes = json.loads((chain / "truth" / "blemishes.json").read_text())
     assert set(blemishes) == REASONS.keys() | HARMLESS | DUPLICATE.keys()
-    found = dict(auditor.sql("SELECT reason, count(*) FROM restricted.quarantine GROUP BY ALL").fetchall())
-    wanted = {reason: len(blemishes[kind]) for kind, reason in REASONS.items()}
-    # The lines of the receipt that closes before it opens go with it.
-    assert found.pop("receipt_quarantined", 0) >= 0
-    assert found == wanted
-    doubles = dict(
+    counts = dict(auditor.sql("SELECT reason, count(*) FROM restricted.quarantine GROUP BY ALL").fetchall())
+    expected = {reason: len(blemishes[kind]) for kind, reason in REASONS.items()}
+    # The lines of the receipt that closes before it opens are in quarantine too.
+    assert counts.pop("receipt_quarantined", 0) >= 0
+    assert counts == expected
+    duplicates = dict(
         auditor.sql(
             "SELECT source_table, value FROM analytics.run_quality WHERE measure = 'rows_duplicate' AND value > 0"
         ).fetchall()
     )
-    assert doubles == {table: len(blemishes[kind]) for kind, table in DUPLICATE.items()}
+    assert duplicates == {table: len(blemishes[kind]) for kind, table in DUPLICATE.items()}
 
 
 def test_photos_in_unusual_but_readable_formats_have_an_age(auditor, chain):
@@ -200,7 +200,7 @@ def test_the_next_job_fails_if_a_job_was_killed_before_its_report(night, chain, 
 
 @pytest.fixture
 def landing(chain, tmp_path) -> Path:
-    """A landing zone of its own, photos left out."""
+    """A copy of the landing zone without photos."""
     return shutil.copytree(chain / "landing", tmp_path / "landing", ignore=shutil.ignore_patterns("photos"))
 
 

@@ -1,4 +1,3 @@
-import dataclasses
 import datetime as dt
 import re
 import subprocess
@@ -84,15 +83,15 @@ def test_a_connection_reads_the_tables_as_of_its_opening(tmp_path):
 
 def test_restricted_tables_are_shown_only_on_request(analyst, auditor):
     statement = "SELECT photo_id FROM restricted.photo_ages ORDER BY 1"
-    with pytest.raises(InputError, match=r"restricted\.\* only with --restricted") as refused:
+    with pytest.raises(InputError, match=r"restricted\.\* only with --restricted") as error:
         execute(analyst, statement, {})
-    assert "tables: analytics.age_affinity, analytics.age_bands, " in str(refused.value)
+    assert "tables: analytics.age_affinity, analytics.age_bands, " in str(error.value)
     assert execute(auditor, statement, {}).rows == [("p1",), ("p2",)]
 
 
 def test_restricted_rows_are_not_available_under_another_name(analyst):
-    shown = {row[0] for row in analyst.execute("SELECT view_name FROM duckdb_views()").fetchall()}
-    assert not [name for name in shown if "photo_ages" in name]
+    names = {row[0] for row in analyst.execute("SELECT view_name FROM duckdb_views()").fetchall()}
+    assert not [name for name in names if "photo_ages" in name]
 
 
 def test_the_error_for_an_unknown_table_lists_the_known_tables(auditor):
@@ -123,7 +122,7 @@ def test_a_statement_cannot_read_or_write_other_files(analyst, warehouse, readin
     statement = reading.format(file=next(warehouse.glob("restricted/*/*/*.parquet")), folder=warehouse)
     with pytest.raises(InputError, match=r"^[^\n]+$"):
         execute(analyst, statement, {})
-    # The connection itself refuses, not only our reading of the statement.
+    # The connection fails too, not only the check of the statement.
     with pytest.raises(duckdb.Error, match=r"disabled|locked|does not exist"):
         analyst.execute(statement)
     assert not list(warehouse.glob("out*"))
@@ -231,9 +230,9 @@ def test_the_command_line_answers_without_loading_spark_or_torch(warehouse):
         "try: runpy.run_module('jobs.query', run_name='__main__')\n"
         "finally: print({'torch', 'pyspark'} & set(sys.modules), file=sys.stderr)"
     )
-    asked = ["analyst/category_across_bands", "--param", "level=category", "--param", "item=Beer"]
+    arguments = ["analyst/category_across_bands", "--param", "level=category", "--param", "item=Beer"]
     finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, *asked, "--param", "window_days=7", "--format", "csv"],
+        [sys.executable, "-W", "error", "-c", program, *arguments, "--param", "window_days=7", "--format", "csv"],
         env={"BREAD_SALT_WAREHOUSE": str(warehouse)},
         capture_output=True,
         text=True,
@@ -257,8 +256,3 @@ def test_a_wrong_statement_gives_one_error_line_and_exit_code_2(warehouse):
     assert finished.returncode == 2
     assert finished.stderr.count("\n") == 1
     assert finished.stderr.startswith("error: Catalog Error: Table with name nope does not exist!")
-
-
-def test_every_flag_is_listed():
-    names = {field.name for field in dataclasses.fields(Settings)}
-    assert names == {"statement", "warehouse", "param", "format", "restricted", "expect_empty"}

@@ -39,8 +39,8 @@ UNSAFE = [
 @pytest.mark.parametrize(("paths", "safe"), [(SAFE, True), (UNSAFE, False)])
 def test_only_paths_below_the_landing_zone_are_safe(spark, paths, safe):
     frame = spark.createDataFrame([(path,) for path in paths], "path string")
-    found = [path for path, judged in frame.select("path", path_is_safe(F.col("path"))).collect() if judged is not safe]
-    assert found == []
+    results = frame.select("path", path_is_safe(F.col("path"))).collect()
+    assert [path for path, is_safe in results if is_safe is not safe] == []
 
 
 def test_an_unusable_event_is_rejected_with_a_reason(rows):
@@ -64,9 +64,9 @@ def test_an_unusable_event_is_rejected_with_a_reason(rows):
 
 
 def reason_of(read, path):
-    with pytest.raises(UnreadablePhotoError) as caught:
+    with pytest.raises(UnreadablePhotoError) as error:
         read(path)
-    return caught.value.reason
+    return error.value.reason
 
 
 def test_an_unreadable_photo_has_a_reason_and_an_outside_file_is_not_opened(tmp_path):
@@ -142,15 +142,15 @@ def test_a_run_uses_one_model_even_if_the_link_moves(chain, model_folder, tmp_pa
     card = json.loads((second / "model.json").read_text())
     (second / "model.json").write_text(json.dumps({**card, "note": "a later model"}))
     link.symlink_to("first")
-    compiled_for = []
+    prepared = []
 
-    def promote_meanwhile(model):
-        compiled_for.append(model)
+    def promote_and_prepare(model):
+        prepared.append(model)
         link.unlink()
         link.symlink_to("second")
         return "cpu"
 
-    monkeypatch.setattr(score_photos.predict, "prepare", promote_meanwhile)
+    monkeypatch.setattr(score_photos.predict, "prepare", promote_and_prepare)
     score_photos.main(
         score_photos.Settings(
             business_date=DATE, landing=str(landing), warehouse=str(tmp_path / "warehouse"), model=link
@@ -159,4 +159,4 @@ def test_a_run_uses_one_model_even_if_the_link_moves(chain, model_folder, tmp_pa
     ages = DeltaTable(tmp_path / "warehouse" / "restricted" / "photo_ages").to_pyarrow_table()
     assert set(ages["model_version"].to_pylist()) == {version(first)} != {version(second)}
     assert set(ages["status"].to_pylist()) >= {"scored"}
-    assert compiled_for == [first]  # so the package lies beside the version, not beside the link
+    assert prepared == [first]  # so the package is stored beside the version, not beside the link

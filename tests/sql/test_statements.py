@@ -1,7 +1,7 @@
-"""Every statement under sql/ has cases, `<folder>/<name>.yaml` beside this file, and answers them.
+"""Run every statement of `sql/` on its cases in `<folder>/<name>.yaml`.
 
-A case: `name` (a sentence), `params`, `tables` (rows; columns left out get defaults), `expected` (rows in
-order; columns left out are not compared).
+A case: `name` (a sentence), `params`, `tables` (rows; missing columns have defaults), `expected` (rows in order; other
+columns are not compared).
 """
 
 import re
@@ -78,12 +78,12 @@ def test_a_statement_begins_with_its_question_grain_and_parameters(statement: st
 )
 def test_case(statement: str, case: dict, arrow_tables: Callable, request: pytest.FixtureRequest) -> None:
     run = request.getfixturevalue(RUNNERS[statement.partition("/")[0]])
-    found = run(sql.load(statement), arrow_tables(case.get("tables", {})), case.get("params", {}))
+    actual = run(sql.load(statement), arrow_tables(case.get("tables", {})), case.get("params", {}))
     compared = [
-        {column: row[column] for column in wanted} for row, wanted in zip(found, case["expected"], strict=False)
+        {column: row[column] for column in wanted} for row, wanted in zip(actual, case["expected"], strict=False)
     ]
     assert compared == [
         {name: pytest.approx(value) if isinstance(value, float) else value for name, value in row.items()}
         for row in case["expected"]
     ]
-    assert len(found) == len(case["expected"]), found
+    assert len(actual) == len(case["expected"]), actual

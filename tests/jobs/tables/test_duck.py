@@ -24,7 +24,7 @@ def analyst() -> duckdb.DuckDBPyConnection:
 
 
 @pytest.mark.parametrize(
-    ("statement", "found"),
+    ("statement", "types"),
     [
         ("DROP VIEW analytics.run_quality", "DROP"),
         ("CREATE TABLE a AS SELECT 1", "CREATE"),
@@ -33,8 +33,8 @@ def analyst() -> duckdb.DuckDBPyConnection:
         ("-- nothing", "none"),
     ],
 )
-def test_only_a_single_select_is_allowed(analyst, statement, found):
-    with pytest.raises(InputError, match=f"a single SELECT.* found: {found}$"):
+def test_only_a_single_select_is_allowed(analyst, statement, types):
+    with pytest.raises(InputError, match=f"a single SELECT.* found: {types}$"):
         execute(analyst, statement, {})
 
 
@@ -52,9 +52,9 @@ def test_other_read_only_statements_are_allowed(analyst, statement):
     ],
 )
 def test_an_sql_error_is_one_line_with_the_position(analyst, statement, message):
-    with pytest.raises(InputError, match=message) as refused:
+    with pytest.raises(InputError, match=message) as error:
         execute(analyst, statement, {})
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
 def test_parameters_are_not_executed_as_sql(analyst):

@@ -56,9 +56,9 @@ def test_other_string_types_and_extra_columns_are_accepted(land):
 )
 def test_the_error_names_the_file_that_breaks_the_contract(land, table, message):
     land(EMPTY)
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(InputError, match=message) as error:
         landing_files(open_place(land(table, "part-1.parquet")), "receipt_lines", DATE)
-    assert "part-1.parquet" in str(caught.value)
+    assert "part-1.parquet" in str(error.value)
 
 
 def test_a_timestamp_without_a_zone_is_rejected(tmp_path):

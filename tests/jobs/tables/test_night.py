@@ -16,12 +16,12 @@ COUNTS = "restricted/daily_counts"
 
 @pytest.fixture
 def open_night(spark, tmp_path):
-    """Open a night over a landing zone with three receipts, one of them without a till."""
+    """Return a function that opens a Night on a landing zone with three receipts, one of them without a till."""
     folder = tmp_path / "landing" / "receipts" / f"business_date={DATE}"
     folder.mkdir(parents=True)
     receipts = [{"receipt_id": name, "till_id": till} for name, till in (("r1", "t1"), ("r2", "t1"), ("r3", None))]
     pq.write_table(pa.Table.from_pylist(receipts, schema=LANDING["receipts"]), folder / "part-0.parquet")
-    assert spark  # the session that the night uses
+    assert spark  # the night uses this session
 
     def make(job="job", date=DATE, tables=("receipts",), after=None):
         settings = DateSettings(
@@ -34,7 +34,7 @@ def open_night(spark, tmp_path):
 
 @pytest.fixture
 def report(tmp_path):
-    """What run_quality says of a job: {(source table, measure): value or text}."""
+    """Return a function that reads the report of a job: {(source table, measure): value or text}."""
 
     def read(job="job"):
         table = DeltaTable(tmp_path / "warehouse" / "analytics" / "run_quality")

@@ -6,7 +6,7 @@ from jobs.tables import quarantine
 
 @pytest.fixture
 def no_till(spark):
-    assert spark  # columns can only be named while a session runs
+    assert spark  # F.col needs a running session
     return [quarantine.missing_value("receipt_id", "till_id")]
 
 

@@ -72,24 +72,24 @@ def test_wrong_types_are_rejected_and_not_cast(rows, warehouse, items):
 
 
 def test_one_of_two_simultaneous_writers_fails_and_the_other_is_complete(rows, warehouse, items, monkeypatch):
-    both_read = threading.Barrier(2)
+    barrier = threading.Barrier(2)
     write = module.write_deltalake
 
     def write_together(uri, *args, **kwargs):
         table = DeltaTable(uri)  # both writers start from this version
-        both_read.wait(timeout=60)
+        barrier.wait(timeout=60)
         return write(table, *args, **kwargs)
 
     warehouse.replace(NAME, rows(NAME, {"item": "before"}), DATE)
     monkeypatch.setattr(module, "write_deltalake", write_together)
     frames = {writer: rows(NAME, *({"item": f"{writer}{i}"} for i in range(1000))) for writer in "xy"}
-    refused = {}
+    errors = {}
 
     def replace(writer: str) -> None:
         try:
             warehouse.replace(NAME, frames[writer], DATE)
         except RuntimeError as error:
-            refused[writer] = str(error)
+            errors[writer] = str(error)
 
     threads = [threading.Thread(target=replace, args=(writer,)) for writer in frames]
     for thread in threads:
@@ -99,13 +99,13 @@ def test_one_of_two_simultaneous_writers_fails_and_the_other_is_complete(rows, w
     left = items()
     winners = {item[0] for _, item in left}
     assert len(left) == 1000
-    assert len(winners) == len(refused) == 1
-    assert winners | set(refused) == {"x", "y"}
-    assert "another writer replaced it at the same time" in "".join(refused.values())
+    assert len(winners) == len(errors) == 1
+    assert winners | set(errors) == {"x", "y"}
+    assert "another writer replaced it at the same time" in "".join(errors.values())
 
 
-def load_first(root: str, barrier, n_rounds: int, outcomes) -> None:
-    """In a process of its own: create the tables and replace one date, each round in a new warehouse."""
+def load(root: str, barrier, n_rounds: int, outcomes) -> None:
+    """Create the tables and replace one date, in a new warehouse each round."""
     rows = pa.table({"key": [f"k{i}" for i in range(100)], "reason": ["bad"] * 100, "detail": ["x"] * 100})
     for number in range(n_rounds):
         warehouse = Warehouse(f"{root}/{number}")
@@ -114,7 +114,7 @@ def load_first(root: str, barrier, n_rounds: int, outcomes) -> None:
         try:
             warehouse.replace("restricted/quarantine", rows, DATE, source_table="receipts")
         except RuntimeError:
-            outcomes.put("refused")
+            outcomes.put("failed")
         else:
             outcomes.put("written")
 
@@ -124,7 +124,7 @@ def test_two_processes_that_create_a_table_do_not_double_its_rows(tmp_path):
     context = multiprocessing.get_context("spawn")
     barrier, outcomes = context.Barrier(2), context.Queue()
     arguments = (str(tmp_path), barrier, n_rounds, outcomes)
-    writers = [context.Process(target=load_first, args=arguments) for _ in range(2)]
+    writers = [context.Process(target=load, args=arguments) for _ in range(2)]
     for writer in writers:
         writer.start()
     results = [outcomes.get(timeout=120) for _ in range(2 * n_rounds)]
