@@ -1,5 +1,5 @@
-# Everything runs in .venv, which `make` builds on first use and mends when its requirements change.
-# Another interpreter for it: make PYTHON=python3.12 test
+# All targets use .venv. `make` creates it at first use and updates it when the requirements change.
+# To use another interpreter: make PYTHON=python3.12 test
 PYTHON ?= python3
 
 SHELL := bash
@@ -9,35 +9,35 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 .PHONY: help demo test check constraints bench-scale bench-score bench-ablations clean java uv
 
-help: ## list these targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
 
-demo: .venv java ## a night of a synthetic chain, from till photos to what each age group buys
+demo: .venv java ## run one night of a synthetic chain and compare it with the known truth
 	python -m jobs.demo
 
-test: .venv java ## all tests
+test: .venv java ## run all tests
 	python -m pytest
 
-check: .venv ## formatting, lint and types
+check: .venv ## check formatting, lint and types
 	ruff format --check
 	ruff check
 	mypy
 
-constraints: | uv ## newest versions that work together, into constraints.txt
+constraints: | uv ## update constraints.txt to the newest compatible versions
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	    --output-file constraints.txt pyproject.toml
 
-bench-scale: .venv java ## how the nightly jobs grow with the size of the chain
+bench-scale: .venv java ## measure how the nightly jobs grow with the size of the chain
 	python tests/bench/bench_scale.py
 
-bench-score: .venv java ## photos scored a second on this machine
+bench-score: .venv java ## measure the photos scored per second on this machine
 	python tests/bench/bench_score.py
 
-bench-ablations: .venv ## what each choice of the training recipe is worth (7 hours): make bench-ablations DATA=LABELLED
+bench-ablations: .venv ## measure each choice of the training recipe (7 hours): make bench-ablations DATA=LABELLED
 	python tests/bench/bench_ablations.py --data '$(or $(DATA),$(error DATA is not set: make bench-ablations DATA=LABELLED))' --out .ablations
 
-clean: ## delete what the other targets made, except .venv
+clean: ## delete outputs and caches, except .venv
 	rm -rf .demo .ablations .mypy_cache .pytest_cache .ruff_cache spark-warehouse metastore_db derby.log
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
@@ -45,29 +45,29 @@ clean: ## delete what the other targets made, except .venv
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo 'Python 3.11 or newer is needed: make PYTHON=python3.12' >&2; exit 1; }
+	    { echo 'Python 3.11 or newer is required: make PYTHON=python3.12' >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 
 uv: | .venv/bin/python
 	@command -v uv >/dev/null || python -m pip install --quiet uv
 
-# The list of some 190 installed packages is left out of the output.
+# grep removes the list of about 190 installed packages from the output.
 .venv/installed: pyproject.toml constraints.txt | uv
 	@echo 'Installing into .venv: about 6 GB, one minute or more'
 	@uv pip install --python .venv/bin/python --constraint constraints.txt --editable '.[airflow,dev]' \
 	    2> >(grep -v '^ [-+~] ' >&2)
 	@touch $@
 
-# Spark 4.2 runs on Java 17 or 21. A machine with another one keeps it: JAVA_HOME chooses.
+# Spark 4.2 needs Java 17 or 21. An installed Java of another version is not replaced.
 java:
 	@version=$$("$${JAVA_HOME:+$$JAVA_HOME/bin/}java" -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p' || true); \
 	case "$$version" in \
 	    17 | 21) exit ;; \
-	    ?*) echo "Java 17 or 21 is needed, found $$version: set JAVA_HOME to one of them" >&2; exit 1 ;; \
+	    ?*) echo "Java 17 or 21 is required, found $$version: set JAVA_HOME" >&2; exit 1 ;; \
 	esac; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo 'Installing Java 17'; \
 	    apt-get update -qq && apt-get install -y -qq openjdk-17-jre-headless >/dev/null; \
 	else \
-	    echo 'Java 17 or 21 is needed: sudo apt-get install openjdk-17-jre-headless' >&2; exit 1; \
+	    echo 'Java 17 or 21 is required: sudo apt-get install openjdk-17-jre-headless' >&2; exit 1; \
 	fi

@@ -1,11 +1,11 @@
-"""Tell whether the landing zone holds everything that a business date needs.
+"""Check that the landing zone has all tables of a business date.
 
 Exit code 0: each landing table has a Parquet file for the date (products: any).
-Exit code 75 (EX_TEMPFAIL): not yet, or the storage did not answer. Retry later.
+Exit code 75 (EX_TEMPFAIL): a table is missing, or the storage did not answer. Retry later.
 Exit code 2: wrong configuration, for example a landing zone that does not exist.
 
-A table counts as landed as soon as one Parquet file is in its folder. Write a date to another folder and rename it, or
-use file names that start with `_` or `.` until the files are complete.
+A table has landed when its folder has a Parquet file. Write a date to another folder and rename the folder, or use file
+names that start with `_` or `.` until the files are complete.
 """
 
 import datetime as dt
@@ -26,13 +26,13 @@ class Settings:
     """Flags of the program."""
 
     business_date: dt.date
-    """The store's local day, YYYY-MM-DD."""
+    """Local day of the stores, YYYY-MM-DD."""
     landing: str
     """Landing zone: a folder or URI (file, s3, s3a, gs, hdfs)."""
 
 
 def missing_folders(landing: str, business_date: dt.date) -> list[str]:
-    """Return the folders of the landing zone that hold no Parquet file yet, in the order of the contract.
+    """Return the folders of the landing zone without a Parquet file, in the order of the contract.
 
     Raises:
         InputError: the landing zone does not exist.
@@ -45,7 +45,7 @@ def missing_folders(landing: str, business_date: dt.date) -> list[str]:
 
 
 def main(settings: Settings) -> None:
-    """Print the missing folders and exit with the code for them."""
+    """Print the missing folders and exit."""
     try:
         missing = missing_folders(settings.landing, settings.business_date)
     except PermissionError as error:

@@ -1,15 +1,14 @@
-"""Count what each age band buys, and publish how far that differs from what all shoppers buy.
+"""Count the purchases of each age band, and publish how far they differ from those of all shoppers.
 
 In: `restricted/receipt_ages` of the date, `analytics/age_bands`, and the landing tables `receipt_lines` and `products`.
-Out: `restricted/daily_counts` (additive, of this date) and from it, for windows of 1, 7 and 28 dates that end with this
-one, `analytics/age_product_affinity` and `analytics/age_category_affinity`; and quarantine.
+Out: `restricted/daily_counts` of the date; `analytics/age_product_affinity` and `analytics/age_category_affinity` for
+windows of 1, 7 and 28 dates that end with the date; and quarantine.
 
-- The unit is the receipt with a known age. It holds an item if its net quantity is above zero: returns are negative.
+- The unit is a receipt with a known age. It contains an item if the net quantity, returns subtracted, is above zero.
 - A line of an unknown or rejected receipt, of an unknown product, or with an impossible figure goes to quarantine.
-- A cell of fewer than ten receipts is not published, nor a second cell from which it follows by subtraction.
-- A window reads the counts of earlier runs, so 28 dates cost no more than one. After a re-run that changed a date, run
-  the 27 dates after it again.
-- A window holds only dates that were counted by the age bands of the business date.
+- A cell of fewer than ten receipts is not published, and neither is a second cell that would reveal it by subtraction.
+- Windows are sums of the counts of earlier runs. After a re-run that changed a date, run the 27 dates after it again.
+- A window contains only dates with the same age bands as the business date.
 """
 
 import datetime as dt
@@ -24,7 +23,7 @@ from model.cli import InputError, run
 
 MAX_WINDOW_DAYS = 28
 MAX_FIGURE = 1e9
-"""Largest quantity or amount of a line; sums of ten-thousandths then fit into 64 bits."""
+"""Largest quantity or amount of a line, so that sums in ten-thousandths fit into 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,7 @@ class Settings(DateSettings):
     """Flags of the job."""
 
     min_receipts: int = 10
-    """Smallest number of receipts that a published cell stands for."""
+    """Smallest number of receipts in a published cell."""
 
     def __post_init__(self) -> None:
         if self.min_receipts < 10:
@@ -62,7 +61,7 @@ def screen_lines(lines: DataFrame, products: DataFrame, receipts: DataFrame, rej
     known = products.select("product_id", F.lit(True).alias("product_known"))
     rejected = rejected_receipts.select(F.col("key").alias("receipt_id"), F.lit(True).alias("rejected"))
     receipt_ids = receipts.groupBy("receipt_id").agg(F.lit(True).alias("receipt_known"))
-    # Partitioned by receipt once: counting copies, versions and baskets then needs no other shuffle.
+    # With this partitioning, counting copies, versions and baskets needs no further shuffle.
     looked_up = (
         lines.repartition("receipt_id")
         .join(receipt_ids, on="receipt_id", how="left")
@@ -114,14 +113,14 @@ def daily_counts(spark: SparkSession, lines: DataFrame, products: DataFrame, rec
 def age_affinity(
     spark: SparkSession, counts: DataFrame, bands: DataFrame, business_date: dt.date, min_receipts: int
 ) -> DataFrame:
-    """Measure how far each band's purchases differ from all shoppers'; see `sql/nightly/age_affinity.sql`.
+    """Compute how far the purchases of each band differ from those of all shoppers; see `sql/nightly/age_affinity.sql`.
 
     Args:
         spark: session.
         counts: `restricted/daily_counts` of the 28 dates that end with `business_date`.
         bands: `analytics/age_bands` of the same dates.
         business_date: last date of the windows.
-        min_receipts: smallest number of receipts that a published cell stands for.
+        min_receipts: smallest number of receipts in a published cell.
     """
     return spark.sql(
         sql.load("nightly/age_affinity"),
@@ -132,7 +131,7 @@ def age_affinity(
 
 
 def main(settings: Settings) -> None:
-    """Read, screen, count, measure, write."""
+    """Run the job."""
     landing_tables = ["receipt_lines", "products", "receipts"]
     with Night(settings, "build_affinity", landing_tables=landing_tables, after="match_receipts") as night:
         products = screen_products(night.landing("products")).persist()
@@ -149,8 +148,8 @@ def main(settings: Settings) -> None:
         bands = night.read("analytics/age_bands", days=MAX_WINDOW_DAYS)
         affinity = age_affinity(night.spark, history, bands, night.date, settings.min_receipts).persist()
         names = F.broadcast(sold.withColumnRenamed("product_id", "item"))
-        of_products = affinity.where("level = 'product'").join(names, on="item", how="left")
-        night.replace("analytics/age_product_affinity", of_products.withColumnRenamed("item", "product_id"))
+        product_affinity = affinity.where("level = 'product'").join(names, on="item", how="left")
+        night.replace("analytics/age_product_affinity", product_affinity.withColumnRenamed("item", "product_id"))
         night.replace("analytics/age_category_affinity", affinity.where("level IN ('category', 'department')"))
 
 

@@ -1,10 +1,10 @@
 """Compare a warehouse with the known truth of a chain: ages, matched receipts, category indices.
 
-For auditors, and for chains with synthetic photos or photos of known people. No job of the nightly run reads the
-truth. The true indices are counted from the landing zone, by other code than that of the jobs.
+For auditors, and for chains with synthetic photos or photos of known people. The nightly jobs do not read the truth.
+The true indices are counted from the landing zone, independently of the jobs.
 
-The folder of the truth holds `ages.csv` (photo_id, receipt_id, true_age; photo_id is empty for a receipt without a
-photo). It may hold `category_affinity.csv` (age_band, category, affinity_index).
+The folder of the truth contains `ages.csv` (photo_id, receipt_id, true_age; photo_id is empty for a receipt without a
+photo). It can contain `category_affinity.csv` (age_band, category, affinity_index).
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ TRUTH: dict[str, pa.Schema] = {
     "ages": pa.schema({"photo_id": pa.string(), "receipt_id": pa.string(), "true_age": pa.float64()}),
     "category_affinity": pa.schema({"age_band": pa.string(), "category": pa.string(), "affinity_index": pa.float64()}),
 }
-"""Columns of the truth: ages in years, an index of 100 = as all shoppers."""
+"""Columns of the truth: ages in years, index 100 = the average of all shoppers."""
 
 BUSINESS_DATE = pa.field("business_date", pa.date32())
 
@@ -36,7 +36,7 @@ class Settings:
     """Flags of the program."""
 
     landing: str
-    """Landing zone that the warehouse was built from (path or URI)."""
+    """Landing zone of the warehouse (path or URI)."""
 
     warehouse: str
     """Root of the Delta tables (path or URI)."""
@@ -45,14 +45,14 @@ class Settings:
     """Folder with ages.csv and, optionally, category_affinity.csv."""
 
     business_date: dt.date | None = None
-    """Date to compare. Default: all dates that have photo ages, and the indices of the newest."""
+    """Date to compare. Default: all dates for ages and matches, and the newest date for indices."""
 
     window_days: int = 7
-    """Window of the category indices, in days that end with the date."""
+    """Window of the category indices, in days up to the date."""
 
 
 def register_sources(connection: duckdb.DuckDBPyConnection, landing: str, truth: Path) -> None:
-    """Register `landing.<table>` with its business_date, and `truth.<table>`.
+    """Register the tables `landing.<table>`, with business_date, and `truth.<table>`.
 
     Raises:
         InputError: a table of the landing zone or ages.csv is missing.
@@ -69,8 +69,10 @@ def register_sources(connection: duckdb.DuckDBPyConnection, landing: str, truth:
     }
     for table, schema in TRUTH.items():
         path = truth / f"{table}.csv"
-        stated = path.exists() or table == "ages"
-        sources[f"truth/{table}"] = _dataset(str(path), schema=schema, format="csv") if stated else schema.empty_table()
+        is_given = path.exists() or table == "ages"
+        sources[f"truth/{table}"] = (
+            _dataset(str(path), schema=schema, format="csv") if is_given else schema.empty_table()
+        )
     register_tables(connection, sources)
 
 
@@ -80,7 +82,7 @@ def compare(
     """Yield a heading and a table for each comparison.
 
     Raises:
-        InputError: the warehouse has no photo ages of the date, or no category index of date and window.
+        InputError: the warehouse has no photo ages of the date, or no category indices of the date and window.
     """
     dates = [date for date, _ in _rows(connection, "truth/dates") if business_date in (None, date)]
     if not dates:

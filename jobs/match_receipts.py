@@ -5,10 +5,10 @@ each receipt that has a usable photo, `analytics/age_bands`, the bands of the da
 
 - A photo belongs to a receipt of its store and till if it was taken between opening and closing, plus or minus the
   grace period.
-- A photo belongs to at most one receipt, the nearest in time: inside before outside, then the smaller gap, then the
-  nearer middle, then the smaller `receipt_id`.
-- Several photos of one receipt are combined by the median.
-- A receipt without a photo is not bad: it is counted as unmatched.
+- A photo belongs to at most one receipt, the nearest in time: the one with the smallest gap (0 between opening and
+  closing), then with the nearest middle, then with the smallest `receipt_id`.
+- The age of a receipt is the median of its photos.
+- A receipt without a photo is not quarantined; it is counted as unmatched.
 """
 
 import datetime as dt
@@ -25,7 +25,7 @@ from jobs.tables.schemas import WAREHOUSE
 from model.cli import InputError, run
 
 SLOT_SECONDS = 600
-"""Receipts and photos meet by till and ten-minute slot, so that the join grows with the rows and not their square."""
+"""Receipts and photos are joined by till and ten-minute slot, so that the join grows linearly."""
 
 MAX_RECEIPT_SECONDS = 24 * 3600
 
@@ -47,7 +47,7 @@ class Settings(DateSettings):
 
 def screen_receipts(receipts: DataFrame, business_date: dt.date) -> DataFrame:
     """Mark the receipts that can't be used, with a reason."""
-    # try_: a plan may compute all rules at once, and a time may have any value.
+    # try_subtract: Spark may evaluate this for times that another rule rejects, and a plain subtraction would overflow.
     micros_open = F.try_subtract(F.unix_micros("closed_at"), F.unix_micros("opened_at"))
     times = F.format_string(
         "opened %s, closed %s", *(F.col(name).cast("string") for name in ("opened_at", "closed_at"))
@@ -65,13 +65,13 @@ def screen_receipts(receipts: DataFrame, business_date: dt.date) -> DataFrame:
 
 
 def age_band(age_years: Column, bands: Sequence[AgeBand]) -> Column:
-    """Name the band of an age. An estimate is rounded to completed years, like the labels of the training set."""
+    """Return the band of an age, rounded to completed years like the labels of the training set."""
     completed_years = F.floor(age_years + 0.5)
     return F.coalesce(*(F.when(completed_years <= band.to_years, F.lit(band.age_band)) for band in bands))
 
 
 def match_photos(photos: DataFrame, receipts: DataFrame, grace_seconds: float) -> DataFrame:
-    """Pair each photo with its receipt: the columns of `photos` and `receipt_id`. Photos without one are left out.
+    """Return the photos that have a receipt, with its `receipt_id`.
 
     Args:
         photos: `photo_id, store_id, till_id, captured_at` and others.
@@ -103,7 +103,7 @@ def match_photos(photos: DataFrame, receipts: DataFrame, grace_seconds: float) -
 
 
 def combine_photos(matched: DataFrame, receipts: DataFrame, bands: Sequence[AgeBand]) -> DataFrame:
-    """Return one row a matched receipt: the median of its photos, and the band that falls in.
+    """Return one row for each matched receipt, with the median age of its photos and the band of that age.
 
     Args:
         matched: from `match_photos`.
@@ -122,14 +122,14 @@ def combine_photos(matched: DataFrame, receipts: DataFrame, bands: Sequence[AgeB
 
 
 def bands_table(bands: Sequence[AgeBand]) -> pa.Table:
-    """Return the rows of `analytics/age_bands` for one date, without the date."""
+    """Return the rows of `analytics/age_bands` for one date, without the column of the date."""
     rows = [band._asdict() for band in bands]
     schema = WAREHOUSE["analytics/age_bands"].schema
     return pa.Table.from_pylist(rows, schema=schema.remove(schema.get_field_index("business_date")))
 
 
 def main(settings: Settings) -> None:
-    """Read, screen, match, write."""
+    """Run the job."""
     bands = age_bands(settings.age_bands)
     with Night(settings, "match_receipts", landing_tables=["receipts"], after="score_photos") as night:
         screened = screen_receipts(night.landing("receipts"), night.date).persist()

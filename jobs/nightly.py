@@ -1,6 +1,6 @@
-"""All steps of one night in order, without Airflow: score, match, count, check.
+"""Run all steps of one night without Airflow: score, match, count, check.
 
-Exit code 1: a check of `sql/checks` returned a row. The tables stay as written, as under Airflow.
+Exit code 1: a check of `sql/checks` returned rows. The written tables are kept, as under Airflow.
 """
 
 import sys
@@ -28,10 +28,10 @@ class Settings(DateSettings):
     grace_seconds: float = match_receipts.Settings.grace_seconds
     """Largest difference between the clocks of a camera and its till, seconds."""
     min_receipts: int = build_affinity.Settings.min_receipts
-    """Smallest number of receipts that a published cell stands for."""
+    """Smallest number of receipts in a published cell."""
 
     def __post_init__(self) -> None:
-        for step in (score_photos, match_receipts, build_affinity):  # a wrong flag fails before the first step
+        for step in (score_photos, match_receipts, build_affinity):  # a wrong flag must fail before the first step
             self.of(step)
 
     def of(self, step: Any) -> Any:
@@ -40,9 +40,9 @@ class Settings(DateSettings):
 
 
 def main(settings: Settings) -> None:
-    """Run the steps, each as its own program would, then the checks."""
+    """Run the steps, then the checks."""
     landing = open_place(settings.landing)
-    for table in LANDING:  # a table that only the last step needs must fail the night before the first step writes
+    for table in LANDING:  # a missing table must fail before the first step writes
         landing_files(landing, table, settings.business_date)
     for step in (score_photos, match_receipts, build_affinity):
         step.main(settings.of(step))

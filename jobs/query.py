@@ -1,11 +1,11 @@
 """Query the warehouse in SQL: DuckDB over the Delta tables, without Spark.
 
-Tables have the names of their folders, `analytics.age_product_affinity`. The statement is SQL, a file that ends in
-.sql, the name of a shipped statement (`analyst/top_products`) or a folder of them (`checks`). It can only read: a
-single SELECT, over the tables and no other file, on a connection whose settings are locked.
+Tables have the names of their folders: `analytics.age_product_affinity`. The statement is SQL, a file that ends in
+.sql, the name of a shipped statement (`analyst/top_products`) or a folder of them (`checks`). Only a single SELECT is
+allowed. It can read the tables and no other file.
 
-`--restricted` adds the tables about single photos and receipts. It prevents accidents; the permissions of the storage
-decide who can read them.
+`--restricted` adds the tables of the restricted zone. The flag only prevents accidents: the permissions of the storage
+protect these tables.
 """
 
 import dataclasses
@@ -41,23 +41,23 @@ class Settings:
     """Root of the Delta tables (path or URI). Default: the environment variable BREAD_SALT_WAREHOUSE."""
 
     param: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
-    """A value for $NAME, once for each. $business_date is by default the newest of analytics.age_category_affinity."""
+    """Value of $NAME; repeatable. Default of $business_date: newest of analytics.age_category_affinity."""
 
     format: Literal["table", "csv", "json"] = "table"
-    """Of the answer on standard output. Nulls: NULL in a table, nothing in csv, null in json."""
+    """Output format. Nulls are NULL in a table, empty in csv and null in json."""
 
     restricted: FlagCreatePairsOff[bool] = False
     """Show the tables of the restricted zone too."""
 
     expect_empty: FlagCreatePairsOff[bool] = False
-    """Exit with 1 if any statement returns a row. Prints only counts: logs have more readers than tables."""
+    """Exit with code 1 if a statement returns rows. Print only row counts, as logs have more readers than tables."""
 
 
 def statements(named: str) -> dict[str, str]:
-    """Return SQL by name for a statement as a user gives it: SQL, a .sql file, a shipped name or a folder.
+    """Return statements by name, for SQL, a .sql file, a shipped name or a folder.
 
     Raises:
-        InputError: there is no such file or shipped statement; the message lists the latter.
+        InputError: the file or statement does not exist; the message lists the shipped statements.
     """
     if re.search(r"\s", named) and not named.endswith(".sql"):
         return {"statement": named}
@@ -76,7 +76,7 @@ def statements(named: str) -> dict[str, str]:
 
 
 def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
-    """Return the parameters by name, as text; DuckDB casts it to the type that it is compared with.
+    """Return the parameters by name, as text; DuckDB casts them where they are compared.
 
     >>> parse_parameters(["band=18-29", "item=a=b"])
     {'band': '18-29', 'item': 'a=b'}
@@ -97,7 +97,7 @@ def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def newest_business_date(connection: duckdb.DuckDBPyConnection) -> dt.date:
-    """Return the newest date of the table that a night writes last.
+    """Return the newest date of the last table that a night writes.
 
     Raises:
         InputError: analytics.age_category_affinity has no rows.
@@ -111,16 +111,16 @@ def newest_business_date(connection: duckdb.DuckDBPyConnection) -> dt.date:
 def answer_each(
     connection: duckdb.DuckDBPyConnection, named: Mapping[str, str], given: Mapping[str, object]
 ) -> dict[str, Answer]:
-    """Run several statements with one set of parameters; each gets those that it takes.
+    """Run several statements; each takes its parameters from `given`.
 
     Raises:
-        InputError: as `execute` does, or a parameter is given that none of them takes.
+        InputError: as in `execute`, or a parameter is given that no statement takes.
     """
     takes = {name: parameters_of(connection, text) for name, text in named.items()}
-    wanted = set().union(*takes.values())
-    defaulted = {"business_date"} & wanted - set(given)
-    if wanted - defaulted != set(given):
-        raise InputError(f"{', '.join(named)} takes {dollars(wanted)}; found {dollars(given)}")
+    required = set().union(*takes.values())
+    defaulted = {"business_date"} & required - set(given)
+    if required - defaulted != set(given):
+        raise InputError(f"{', '.join(named)} takes {dollars(required)}; found {dollars(given)}")
     if defaulted:
         newest = newest_business_date(connection)
         print(f"business_date={newest} (not given: the newest of analytics.age_category_affinity)", file=sys.stderr)
@@ -135,16 +135,16 @@ def answer_each(
 
 
 def failed_checks(connection: duckdb.DuckDBPyConnection, business_date: dt.date) -> dict[str, Answer]:
-    """Return the offending rows of each check that has any; empty is healthy.
+    """Return the checks that fail, each with its offending rows.
 
-    The connection must show the restricted zone.
+    The connection must include the restricted zone.
     """
     answers = answer_each(connection, statements("checks"), {"business_date": business_date})
     return {name: answer for name, answer in answers.items() if answer.rows}
 
 
 def main(settings: Settings) -> None:
-    """Print the answer to each statement, or with `expect_empty` the number of rows."""
+    """Print the rows of each statement, or with `expect_empty` their number."""
     if not settings.warehouse:
         raise InputError(f"--warehouse is required: the environment has no {WAREHOUSE_VARIABLE}")
     named, given = statements(settings.statement), parse_parameters(settings.param)

@@ -1,13 +1,13 @@
 """Estimate the age of every checkout photo of one business date.
 
-In: `photo_events` and the photos they name; `receipts`, which tells the stores. Out: `restricted/photo_ages`, one row
-for each photo, and quarantine.
+In: `photo_events` and their photos; `receipts`, for the known stores. Out: `restricted/photo_ages`, one row for each
+photo, and quarantine.
 
-- A model version scores a photo once. A second run keeps the scores of the first, and scores only photos that are new
-  or were unreadable. A `photo_id` always refers to the same image.
-- An event goes to quarantine, and its file is never opened, if it lacks an id, store, till, path or capture time, if
-  its store sold nothing that day, or if its path leaves the landing zone.
-- A photo that can't be decoded is a row with status `unreadable`, and in quarantine.
+- A second run with the same model version scores only photos that are new or were unreadable, and keeps the other
+  scores. A `photo_id` always refers to the same image.
+- An event goes to quarantine, and its file is not opened, if it has no id, store, till, path or capture time, if its
+  store has no receipt on the date, or if its path is outside the landing zone.
+- A photo that can't be decoded has a row with status `unreadable` and is in quarantine.
 """
 
 import datetime as dt
@@ -35,7 +35,7 @@ from model.cli import run
 from model.predict import MAX_PHOTO_BYTES, PhotoScore, UnreadablePhotoError
 
 PHOTOS_PER_TASK = 5_000
-"""Bounds what a lost task costs: less than a minute of one core at 64 pixels."""
+"""Limits the loss when a task fails: less than a minute of one core at 64 pixels."""
 
 FAULTS_OF_THE_FILE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM)
 
@@ -52,11 +52,11 @@ class Settings(DateSettings):
     """Flags of the job."""
 
     model: Path
-    """Model folder, at the same path on every machine that scores."""
+    """Model folder, at the same path on all machines."""
 
 
 def path_is_safe(path: Column) -> Column:
-    """Tell from its text whether a path stays in the landing zone: relative, no `..`, no empty part, no scheme."""
+    """Check that a path is below the landing zone by its text: relative, no `..`, no empty part, no scheme."""
     unsafe = r"^~|^/|(^|/)\.{0,2}(/|$)|:/|[\\\x00-\x1f]|^\s*$"
     return F.is_valid_utf8(path) & ~path.rlike(unsafe) & (F.length(path) <= 1024)
 
@@ -91,8 +91,8 @@ def screen_events(events: DataFrame, stores: DataFrame, business_date: dt.date) 
 def photo_reader(landing: Place) -> Callable[[str], bytes]:
     """Return a function that reads a photo of the landing zone by its relative path.
 
-    A file that is missing, not a file, locked, too large or a link out of the landing zone raises
-    UnreadablePhotoError. Storage that can't be reached raises OSError, which fails the task: otherwise the night would
+    The function raises UnreadablePhotoError if the file is missing, not a file, locked, too large or a link to outside
+    the landing zone. It raises OSError, which fails the task, if the storage can't be reached; otherwise the job would
     report all photos as missing.
     """
     filesystem, root = landing.filesystem, landing.path
@@ -121,7 +121,7 @@ def photo_reader(landing: Place) -> Callable[[str], bytes]:
 
 
 def age_scorer(landing: Place, model: Path, version: str) -> Callable[[Column], Column]:
-    """Build the pandas UDF that turns paths into scores. Photos stay in the worker: only paths and scores are sent."""
+    """Return the pandas UDF from paths to scores. Workers read the photos; Spark sends only paths and scores."""
 
     @pandas_udf(SCORE)  # type: ignore[call-overload, untyped-decorator]
     def score(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
@@ -142,14 +142,14 @@ def age_scorer(landing: Place, model: Path, version: str) -> Callable[[Column], 
 def score_events(
     events: DataFrame, known: DataFrame, scorer: Callable[[Column], Column], version: str, n_tasks: int
 ) -> DataFrame:
-    """Return photo ages of all events, with `detail`: known scores of this model version, and new ones.
+    """Return the photo ages of all events, with `detail` and `is_new`: known scores of this model version and new ones.
 
     Args:
         events: usable photo events.
-        known: `restricted/photo_ages` of the date, of any model version.
+        known: `restricted/photo_ages` of the date, all model versions.
         scorer: from `age_scorer`.
         version: model version.
-        n_tasks: number of partitions of the photos to score.
+        n_tasks: number of Spark tasks for the new photos.
     """
     ages = ["age_years", "age_low", "age_high", "p_under_18", "p_under_25", "status", "reason"]
     same_model = (F.col("model_version") == version) & (F.col("status") == "scored")
@@ -158,7 +158,7 @@ def score_events(
     reused = events.join(reusable, on="photo_id", how="inner").select(
         *event, *ages, F.lit(None).cast("string").alias("detail"), F.lit(False).alias("is_new")
     )
-    # By hash of the id, so that every run puts the same photos into the same batches.
+    # Partitioned by the id, so that every run has the same photos in the same batches.
     remaining = events.join(reusable, on="photo_id", how="left_anti").repartition(n_tasks, "photo_id")
     scored = remaining.withColumn("score", scorer(F.col("path"))).select(*event, "score.*", F.lit(True).alias("is_new"))
     hundredths = {name: F.round(F.col(name), 2) for name in ("age_years", "age_low", "age_high")}
@@ -166,8 +166,8 @@ def score_events(
 
 
 def main(settings: Settings) -> None:
-    """Read, screen, score, write."""
-    model = settings.model.resolve()  # a promotion may move the link while we score
+    """Run the job."""
+    model = settings.model.resolve()  # a promotion can move the link during the run
     version = predict.version(model)
     with Night(settings, "score_photos", landing_tables=["photo_events", "receipts"]) as night:
         print(f"score_photos: model {version} on {predict.prepare(model)}", flush=True)
@@ -177,7 +177,7 @@ def main(settings: Settings) -> None:
         n_tasks = max(night.spark.sparkContext.defaultParallelism, ceil(events.count() / PHOTOS_PER_TASK))
         scored = score_events(events, known, age_scorer(night.place, model, version), version, n_tasks).persist()
         began = time.monotonic()
-        # The number of new photos is printed, not stored: a second run must leave the same rows.
+        # Printed and not stored, because a second run must write the same rows.
         n_new, mean_age = scored.agg(F.count_if("is_new"), F.round(F.mean("age_years"), 3)).collect()[0]
         print(f"score_photos: {night.date}, {n_new} scored in {time.monotonic() - began:.0f} s", flush=True)
         unreadable = scored.where("status = 'unreadable'").select(F.col("photo_id").alias("key"), "reason", "detail")

@@ -5,8 +5,8 @@ from importlib.resources import files
 
 def names(folder: str) -> list[str]:
     """Return the names under one folder, sorted: `names("checks")` -> `["checks/counts_add_up", ...]`."""
-    found = (entry.name for entry in files(__name__).joinpath(folder).iterdir())
-    return sorted(f"{folder}/{name.removesuffix('.sql')}" for name in found if name.endswith(".sql"))
+    entries = (entry.name for entry in files(__name__).joinpath(folder).iterdir())
+    return sorted(f"{folder}/{name.removesuffix('.sql')}" for name in entries if name.endswith(".sql"))
 
 
 def load(name: str) -> str:

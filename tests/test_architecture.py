@@ -1,4 +1,4 @@
-"""The arrows between the folders, and what the tree may hold."""
+"""Imports between the folders, and the files of the project."""
 
 import ast
 import re
@@ -25,7 +25,7 @@ TOP_LEVEL = {
 
 
 def tracked() -> list[Path]:
-    """Files of the project, those included that are new and not ignored."""
+    """Return the tracked files and new files that are not ignored."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=PROJECT,
@@ -37,24 +37,24 @@ def tracked() -> list[Path]:
 
 
 def imports(source: str) -> set[str]:
-    """Dotted names that a program imports, at any depth: `from a.b import c` gives `a.b` and `a.b.c`."""
+    """Return the dotted names that a file imports: `from a.b import c` gives `a.b` and `a.b.c`."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: imports are absolute here"
+            assert node.level == 0, f"line {node.lineno}: relative import"
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
 def imports_of(folder: str) -> dict[str, set[str]]:
     files = [path for path in tracked() if path.parts[0] == folder and path.suffix == ".py"]
-    assert files, f"{folder}/ holds no program"
+    assert files, f"{folder}/ has no Python file"
     return {str(path): imports((PROJECT / path).read_text(encoding="utf-8")) for path in files}
 
 
-def test_a_dag_imports_only_airflow_and_what_the_dags_share():
+def test_dags_import_only_airflow_and_bread_salt():
     files = {path: names for path, names in imports_of("dags").items() if path != "dags/bread_salt.py"}
     packages = {name.partition(".")[0] for names in files.values() for name in names}
     assert packages - sys.stdlib_module_names == {"airflow", "bread_salt"}
@@ -63,7 +63,7 @@ def test_a_dag_imports_only_airflow_and_what_the_dags_share():
 
 
 @pytest.mark.parametrize("folder", sorted(FORBIDDEN))
-def test_a_folder_imports_only_along_the_arrows(folder):
+def test_a_folder_imports_no_forbidden_package(folder):
     wrong = {
         (path, name)
         for path, names in imports_of(folder).items()
@@ -73,7 +73,7 @@ def test_a_folder_imports_only_along_the_arrows(folder):
     assert wrong == set()
 
 
-def test_jobs_know_of_the_model_only_how_to_predict_and_the_command_line():
+def test_jobs_import_only_predict_and_cli_from_the_model():
     wrong = {
         (path, name)
         for path, names in imports_of("jobs").items()
@@ -84,11 +84,11 @@ def test_jobs_know_of_the_model_only_how_to_predict_and_the_command_line():
 
 
 RUNS_OTHERS = {"jobs/nightly.py", "jobs/demo.py"}
-"""Programs that run other programs."""
+"""Programs that import and run other programs."""
 
 
 @pytest.mark.parametrize("folder", ["jobs", "model"])
-def test_rooms_import_no_program_and_programs_import_only_rooms(folder):
+def test_only_programs_that_run_others_import_programs(folder):
     files = imports_of(folder)
     programs = {path for path in files if path.count("/") == 1 and has_main(path)}
     names = {path.removesuffix(".py").replace("/", ".") for path in programs}
@@ -101,11 +101,11 @@ def has_main(path: str) -> bool:
     return '__name__ == "__main__"' in (PROJECT / path).read_text(encoding="utf-8")
 
 
-def test_the_top_level_holds_nothing_else():
+def test_the_top_level_has_only_expected_entries():
     assert {path.parts[0] for path in tracked()} <= TOP_LEVEL
 
 
-def test_each_program_is_short_enough_to_be_read_at_once():
+def test_every_python_file_has_fewer_than_300_lines():
     lines = {
         path: len((PROJECT / path).read_text(encoding="utf-8").splitlines())
         for path in tracked()
@@ -114,9 +114,9 @@ def test_each_program_is_short_enough_to_be_read_at_once():
     assert {str(path): n for path, n in lines.items() if n >= 300} == {}
 
 
-def test_no_file_names_a_place_on_one_machine():
-    # Spelt so that it does not find itself.
-    place = re.compile(
+def test_no_file_contains_a_machine_specific_path():
+    # The brackets prevent a match in this file.
+    machine_path = re.compile(
         r"(?<![\w.*-])/(?:work|farm|opt|home|root|Users)/|[.]{2}/(?:shared)|https?://\S+(?:[.]whl|[.]jar|/(?:simple))"
     )
     wrong = []
@@ -125,5 +125,5 @@ def test_no_file_names_a_place_on_one_machine():
             text = (PROJECT / path).read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue
-        wrong += [f"{path}:{n}: {line}" for n, line in enumerate(text.splitlines(), 1) if place.search(line)]
+        wrong += [f"{path}:{n}: {line}" for n, line in enumerate(text.splitlines(), 1) if machine_path.search(line)]
     assert wrong == []

@@ -1,4 +1,4 @@
-"""What the package metadata promises against what is installed."""
+"""The installed packages match `constraints.txt` and the metadata of the project."""
 
 import csv
 import re
@@ -12,7 +12,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 def constraints() -> list[tuple[str, str]]:
-    """(name, version) of each constraint that holds for this interpreter and system."""
+    """Return (name, version) of each constraint that applies to this interpreter and system."""
     lines = (PROJECT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     parsed = [re.fullmatch(r"([a-z0-9.-]+)==(\S+)(?: ; (.+))?", line) for line in lines]
     assert all(parsed), "a line of constraints.txt is not 'name==version' with an optional marker"
@@ -24,20 +24,20 @@ def constraints() -> list[tuple[str, str]]:
 def installed(name: str) -> str | None:
     try:
         return version(name)
-    except PackageNotFoundError:  # an extra that was not asked for
+    except PackageNotFoundError:  # part of an extra that is not installed
         return None
 
 
 def record(name: str) -> dict[str, str]:
-    """Path -> hash of each installed file that is not made on the machine."""
+    """Return {path: hash} of the installed files, without those generated at installation."""
     rows = csv.reader((distribution(name).read_text("RECORD") or "").splitlines())
     return {path: digest for path, digest, _ in rows if digest}
 
 
-def test_installed_versions_are_those_of_the_constraints():
+def test_installed_versions_match_the_constraints():
     assert len(constraints()) > 100
-    others = {name: (installed(name), pin) for name, pin in constraints() if installed(name) not in {pin, None}}
-    assert others == {}, "installed and wanted differ: make .venv"
+    wrong = {name: (installed(name), pin) for name, pin in constraints() if installed(name) not in {pin, None}}
+    assert wrong == {}, "installed and required versions differ: run make .venv"
 
 
 def test_each_requirement_of_the_project_is_constrained():
@@ -46,7 +46,7 @@ def test_each_requirement_of_the_project_is_constrained():
     assert names <= {name for name, _ in constraints()}
 
 
-def test_both_distributions_that_fill_the_pyspark_folder_bring_the_same_files():
+def test_pyspark_and_pyspark_client_install_the_same_files():
     if installed("pyspark-client") is None:
         pytest.skip("the Airflow provider, which brings pyspark-client, is not installed")
     pyspark, client = record("pyspark"), record("pyspark-client")

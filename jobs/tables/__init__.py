@@ -1,1 +1,1 @@
-"""What goes in and out: the tables' schemas, the landing zone, the warehouse, bad rows, the Spark session."""
+"""Input and output of the jobs: table schemas, landing zone, warehouse, quarantine, Spark session and DuckDB."""

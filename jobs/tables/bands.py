@@ -1,4 +1,4 @@
-"""Age bands: read from their names once, then data in the table `analytics/age_bands`."""
+"""Age bands: parsed from their names, then stored in the table `analytics/age_bands`."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class AgeBand(NamedTuple):
 
 
 def age_bands(names: Sequence[str]) -> list[AgeBand]:
-    """Read bands from names of three forms: `under_18`, `18-29`, `60_plus`.
+    """Parse bands from names of three forms: `under_18`, `18-29`, `60_plus`.
 
     >>> for band in age_bands(["under_18", "18-29", "30_plus"]):
     ...     print(band.age_band, band.from_years, band.to_years)

@@ -1,4 +1,4 @@
-"""DuckDB over the warehouse: its tables and views on a locked connection, one SELECT, and the answer as text."""
+"""Query the warehouse with DuckDB: a locked connection to tables and views, a single SELECT, and the answer as text."""
 
 import csv
 import dataclasses
@@ -30,10 +30,10 @@ class Answer:
 def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConnection:
     """Return a connection that sees the warehouse's tables as of now and nothing else.
 
-    Each table is `<zone>.<table>`; one that no job has written yet is empty. `sql/views` are views in `analytics`.
+    Each table is `<zone>.<table>`; a table that was never written is empty. `sql/views` are views in `analytics`.
 
     Raises:
-        InputError: `warehouse` holds none of our tables.
+        InputError: `warehouse` contains none of the tables.
     """
     shown = {name: f"{warehouse.rstrip('/')}/{name}" for name in WAREHOUSE if restricted or not is_restricted(name)}
     try:
@@ -52,7 +52,7 @@ def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConne
     )
     create_views(connection)
     connection.execute("SET TimeZone = 'UTC'")
-    # Without these a SELECT could read any file that this process can, or a variable of this program.
+    # Otherwise a SELECT could read Python variables and any file that this process can read.
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
@@ -60,26 +60,26 @@ def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConne
 
 
 def register_tables(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Any]) -> None:
-    """Show Arrow tables or datasets, given by `zone/table`, as `zone.table`; a name without a zone as it is."""
+    """Register Arrow tables or datasets by name: `zone/table` as `zone.table`, a name without a zone as it is."""
     for name, rows in tables.items():
         zone, _, table = name.rpartition("/")
         source = f"__{zone}_{table}"
         connection.register(source, rows)
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone or 'main'}")
-        connection.execute(f"CREATE VIEW {zone or 'main'}.{table} AS SELECT * FROM {source}")  # noqa: S608 - our names
+        connection.execute(f"CREATE VIEW {zone or 'main'}.{table} AS SELECT * FROM {source}")  # noqa: S608 - no user input
 
 
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create each of `sql/views` as `analytics.<name>`, over tables that are registered."""
+    """Create the views of `sql/views` as `analytics.<name>`; their tables must be registered."""
     for name in sql.names("views"):
         connection.execute(f"CREATE VIEW analytics.{name.rpartition('/')[2]} AS {sql.load(name)}")
 
 
 def execute(connection: duckdb.DuckDBPyConnection, statement: str, parameters: Mapping[str, object]) -> Answer:
-    """Run one SELECT with exactly the named parameters that it takes.
+    """Run a single SELECT with exactly the parameters that it takes.
 
     Raises:
-        InputError: it is not a single SELECT, takes other parameters than those given, or DuckDB refuses it.
+        InputError: it is not a single SELECT, it takes other parameters than those given, or DuckDB fails.
     """
     takes = parameters_of(connection, statement)
     if takes != set(parameters):
@@ -95,7 +95,7 @@ def parameters_of(connection: duckdb.DuckDBPyConnection, statement: str) -> set[
     """Return the names of the parameters that a single SELECT takes.
 
     Raises:
-        InputError: it is not a SELECT, or not a single one.
+        InputError: it is not a single SELECT.
     """
     try:
         parsed = connection.extract_statements(statement)
@@ -126,7 +126,7 @@ def render(answer: Answer, layout: Literal["table", "csv", "json"] = "table") ->
 
 
 def _text_columns(answer: Answer) -> list[int]:
-    """Return the columns that hold text, such as a product_id of digits, which is no number to align or round."""
+    """Return the numbers of the text columns: a product_id of digits must not be formatted as a number."""
     return [
         number
         for number in range(len(answer.columns) if answer.rows else 0)
@@ -135,14 +135,14 @@ def _text_columns(answer: Answer) -> list[int]:
 
 
 def one_line(error: Exception) -> str:
-    """Keep DuckDB's first sentence and the line of SQL at fault, without the guesses and arrows after them."""
+    """Return DuckDB's first sentence and the wrong line of SQL, without the suggestions after them."""
     message, _, place = str(error).partition("\n\n")
     line = place.partition("\n")[0].strip()
     return message.partition("\n")[0] + (f" ({line})" if line else "")
 
 
 def dollars(names: Iterable[str]) -> str:
-    """Return parameters as a statement names them.
+    """Return parameter names in the syntax of a statement.
 
     >>> dollars(["window_days", "band"])
     '$band, $window_days'
@@ -153,7 +153,7 @@ def dollars(names: Iterable[str]) -> str:
 
 
 def _typed(parameters: Mapping[str, object]) -> dict[str, object]:
-    """Make $business_date a DATE, so that a predicate on it prunes files."""
+    """Convert $business_date to a date, so that DuckDB can skip the files of other dates."""
     date = parameters.get("business_date")
     if not isinstance(date, str):
         return dict(parameters)
@@ -166,8 +166,8 @@ def _typed(parameters: Mapping[str, object]) -> dict[str, object]:
 def _hint(connection: duckdb.DuckDBPyConnection, statement: str, error: duckdb.Error) -> str:
     if not (isinstance(error, duckdb.CatalogException) and "Table with name" in str(error)):
         return ""
-    ours = "FROM duckdb_views() WHERE schema_name IN ('analytics', 'restricted') ORDER BY ALL"
-    known = [".".join(row) for row in connection.execute(f"SELECT schema_name, view_name {ours}").fetchall()]
+    views = "FROM duckdb_views() WHERE schema_name IN ('analytics', 'restricted') ORDER BY ALL"
+    known = [".".join(row) for row in connection.execute(f"SELECT schema_name, view_name {views}").fetchall()]
     withheld = not any(name.startswith("restricted.") for name in known)
     hidden = withheld and re.search(r"\brestricted\b", statement, re.IGNORECASE)
     return f"; tables: {', '.join(known)}" + ("; restricted.* only with --restricted" if hidden else "")

@@ -1,6 +1,6 @@
-"""The landing zone: where it is, whether a table has landed for a date, and whether its files keep the contract.
+"""The landing zone: its location, the files of a table and date, and their check against the contract.
 
-Arrow only: all of this is known before Spark starts.
+Uses Arrow only, so that the checks run before Spark starts.
 """
 
 import datetime as dt
@@ -17,22 +17,22 @@ from model.cli import InputError
 
 
 class Place(NamedTuple):
-    """A folder or URI, opened once. It can be pickled, so Spark's workers use it too."""
+    """A folder or URI, opened. It can be pickled, so that Spark's workers can use it."""
 
     uri: str
-    """As it was given; a local path is absolute."""
+    """As given; a local path is absolute."""
     filesystem: fs.FileSystem
     path: str
     """Path within the filesystem."""
     spark_prefix: str
-    """What Spark wants before such a path: `file://`, `s3a://`, ..."""
+    """Prefix of `path` in Spark: `file://`, `s3a://`, ..."""
 
 
 def open_place(uri: str) -> Place:
     """Open a folder or URI.
 
     Raises:
-        InputError: pyarrow does not read this kind of URI.
+        InputError: pyarrow does not support this kind of URI.
     """
     if "://" not in uri:
         path = str(Path(uri).resolve())
@@ -61,22 +61,22 @@ def table_folder(table: str, business_date: dt.date) -> str:
 
 
 def parquet_paths(filesystem: fs.FileSystem, folder: str) -> list[str]:
-    """Return the Parquet files in a folder, sorted. Names that start with `_` or `.` are still being written."""
+    """Return the Parquet files in a folder, sorted. Names that start with `_` or `.` are incomplete files."""
     entries = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     named = (entry for entry in entries if entry.is_file and not entry.base_name.startswith(("_", ".")))
     return sorted(entry.path for entry in named if entry.extension == "parquet")
 
 
 def landing_files(landing: Place, table: str, business_date: dt.date) -> list[str]:
-    """Return the Parquet files of one landing table and date as Spark reads them, each checked against the contract.
+    """Return the Parquet files of a landing table and date for Spark, after a check against the contract.
 
     Raises:
-        InputError: there is no file for the date, a file is not Parquet, or a column is missing or has another type.
+        InputError: there is no file for the date, a file is not Parquet, or a column is missing or has a wrong type.
     """
     folder = f"{landing.path}/{table_folder(table, business_date)}"
     paths = parquet_paths(landing.filesystem, folder)
     if not paths:
-        raise InputError(f"{table} of {business_date} is absent: there is no Parquet file in {folder}")
+        raise InputError(f"{table} of {business_date} is missing: there is no Parquet file in {folder}")
 
     def check(path: str) -> None:
         _check_columns(f"{table} of {business_date}", path, landing.filesystem, LANDING[table])
@@ -86,13 +86,13 @@ def landing_files(landing: Place, table: str, business_date: dt.date) -> list[st
     return [f"{landing.spark_prefix}{path}" for path in paths]
 
 
-def _check_columns(table: str, path: str, filesystem: fs.FileSystem, wanted: pa.Schema) -> None:
+def _check_columns(table: str, path: str, filesystem: fs.FileSystem, expected: pa.Schema) -> None:
     try:
         with filesystem.open_input_file(path) as file:
             schema = pq.read_schema(file)
     except pa.ArrowInvalid as error:
         raise InputError(f"{table}: {path} is not a Parquet file: {str(error).splitlines()[0]}") from None
-    for column in wanted:
+    for column in expected:
         if column.name not in schema.names:
             raise InputError(f"{table} lacks column {column.name} ({column.type}) in {path}; found {schema.names}")
         column_type = schema.field(column.name).type
@@ -101,7 +101,7 @@ def _check_columns(table: str, path: str, filesystem: fs.FileSystem, wanted: pa.
 
 
 def _parquet_type(arrow_type: pa.DataType) -> pa.DataType:
-    """Return the type that Parquet stores: Arrow writers differ in how they hold strings in memory."""
+    """Return the type as stored in Parquet, which does not distinguish Arrow's string types."""
     if pa.types.is_dictionary(arrow_type):
         arrow_type = arrow_type.value_type
     return pa.string() if pa.types.is_large_string(arrow_type) or pa.types.is_string_view(arrow_type) else arrow_type

@@ -1,4 +1,4 @@
-"""One job's work on one business date: what it reads, what it replaces, and its report, which is written last."""
+"""One job on one business date: it reads and replaces tables, and writes its report last."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -37,11 +37,11 @@ class DateSettings:
 
 
 class Night:
-    """A job at work on one business date; use it in a `with` statement.
+    """A job that processes one business date; use it in a `with` statement.
 
-    - Everything that can be checked without Spark is checked when the object is made.
-    - The job's lines of `analytics/run_quality` tell the next job that the date is complete. They are removed before
-      the first table of the date is replaced, and written when the `with` statement ends without an error.
+    - The constructor checks everything that can be checked without Spark.
+    - The job's rows in `analytics/run_quality` tell the next job that the date is complete. They are removed before the
+      first table is replaced, and written when the `with` statement ends without an error.
 
     Attributes:
         date: the business date.
@@ -57,11 +57,11 @@ class Night:
             settings: date and places.
             job: name of the job.
             landing_tables: tables of the landing zone that the job reads.
-            after: job that must have finished the date before.
+            after: job that must have finished the date.
 
         Raises:
-            InputError: there is no usable Java, a landing table is missing or breaks the contract, the warehouse
-                can't be written to, or the job before has not finished the date.
+            InputError: Java is missing, a landing table is missing or breaks the contract, the warehouse can't be
+                written to, or the job `after` has not finished the date.
         """
         check_java()
         self.date = settings.business_date
@@ -81,7 +81,7 @@ class Night:
         return spark_session(self._job)
 
     def landing(self, table: str) -> DataFrame:
-        """Read a landing table of the date, columns in the order of the contract."""
+        """Read a landing table of the date, with the columns of the contract."""
         return self.spark.read.schema(from_arrow_schema(LANDING[table])).parquet(*self._files[table])
 
     def read(self, table: str, days: int = 1) -> DataFrame:
@@ -101,11 +101,11 @@ class Night:
 
         Args:
             table: name of the landing table.
-            screened: from `quarantine.screen`; persist it, it is read several times.
-            unreadable: `key, reason, detail` of rows that screening let pass and a later step rejected.
+            screened: from `quarantine.screen`. Persist it, because it is read several times.
+            unreadable: `key, reason, detail` of rows that were rejected after screening.
 
         Returns:
-            the counts, as `quarantine.count`.
+            The counts of `quarantine.count`, corrected for `unreadable`.
         """
         counts = quarantine.count(screened)
         rejected = quarantine.rejected(screened, table)
@@ -119,7 +119,7 @@ class Night:
         return counts
 
     def measure(self, **measures: Measure) -> None:
-        """Note numbers and texts about the job as a whole for its report."""
+        """Add numbers and texts about the whole job to its report."""
         self._measures.setdefault("", {}).update(measures)
 
     def __enter__(self) -> Self:

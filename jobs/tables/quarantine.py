@@ -1,4 +1,4 @@
-"""Bad rows and repeated deliveries: each is rejected with a reason, and the counts add up.
+"""Reject bad rows with a reason, and count repeated deliveries.
 
 For every source table, rows in = rows used + rows quarantined + declared duplicates.
 """
@@ -21,11 +21,11 @@ class Defect(NamedTuple):
     applies: Column
     """Boolean; null counts as false."""
     detail: Column
-    """The value at fault, for a reader of the quarantine."""
+    """The wrong value, as shown in the quarantine."""
 
 
 def missing_value(*columns: str) -> Defect:
-    """Return the rule that none of these columns may be null, or text without a character."""
+    """Return the rule that none of these columns may be null or an empty text."""
     missing = {name: F.col(name).isNull() | (F.col(name).cast("string") == "") for name in columns}
     names = (F.when(is_missing, F.lit(name)) for name, is_missing in missing.items())
     return Defect("missing_value", reduce(or_, missing.values()), F.concat_ws(", ", *names))
@@ -34,7 +34,7 @@ def missing_value(*columns: str) -> Defect:
 def off_date(business_date: dt.date, *columns: str) -> Defect:
     """Return the rule that times lie within two days of the business date, in any time zone.
 
-    The usual cause is a clock that was reset to 1970. Such a time may also be too large to compute with.
+    The usual cause is a clock that was reset to 1970. The rule also rejects times that overflow in calculations.
     """
     noon = dt.datetime.combine(business_date, dt.time(12), dt.UTC)
     first, last = F.lit(noon - dt.timedelta(days=2)), F.lit(noon + dt.timedelta(days=2))
@@ -43,12 +43,11 @@ def off_date(business_date: dt.date, *columns: str) -> Defect:
 
 
 def screen(rows: DataFrame, table: str, defects: Sequence[Defect]) -> DataFrame:
-    """Collapse repeated deliveries and mark bad rows.
+    """Remove repeated deliveries and mark bad rows.
 
-    - Rows that are equal in every column of the contract are one delivery repeated: one is kept, and `n_copies`
-      counts them.
-    - Rows that share a key but differ are all rejected as `conflicting_key`: nothing tells which one is right.
-    - The first defect that applies gives a row its `reason` and `detail`; both are null for a row that is used.
+    - Of equal rows one is kept, and `n_copies` counts them.
+    - Different rows with the same key are all rejected as `conflicting_key`, because the right one is unknown.
+    - The first defect that applies gives a row its `reason` and `detail`; both are null for a good row.
 
     Args:
         rows: the columns of the contract, and others that the rules read (equal for equal rows).
@@ -70,7 +69,7 @@ def screen(rows: DataFrame, table: str, defects: Sequence[Defect]) -> DataFrame:
 
 
 def used(screened: DataFrame, table: str) -> DataFrame:
-    """Return the good rows, in the columns of the contract."""
+    """Return the good rows, with the columns of the contract."""
     return screened.where(F.col("reason").isNull()).select(*LANDING[table].names)
 
 
@@ -81,7 +80,7 @@ def rejected(screened: DataFrame, table: str) -> DataFrame:
 
 
 def count(screened: DataFrame) -> dict[str, float]:
-    """Count rows in, used, quarantined and duplicate."""
+    """Count all rows and those used, quarantined and duplicate."""
     n_bad = F.count_if(F.col("reason").isNotNull())
     rows_in, n_bad_rows, n_kept = screened.agg(F.sum("n_copies"), n_bad, F.count(F.lit(1))).collect()[0]
     rows_in = rows_in or 0

@@ -1,8 +1,7 @@
-"""Every table that goes in and comes out: one Arrow schema each, in the order of the contract.
+"""The Arrow schema of every table of the landing zone and the warehouse, in the column order of the contract.
 
-Arrow, because all that touches a table speaks it: Parquet footers (checked before Spark starts), Spark
-(`from_arrow_schema`), Delta and DuckDB. Timestamps are UTC with microseconds, ages in years, amounts in the
-currency of the store.
+Parquet footers (checked before Spark starts), Spark (`from_arrow_schema`), Delta and DuckDB all use Arrow schemas.
+Timestamps are UTC in microseconds, ages in years, amounts in the currency of the store.
 """
 
 from dataclasses import dataclass
@@ -65,10 +64,10 @@ KEYS: dict[str, list[str]] = {
     "receipt_lines": ["receipt_id", "line_no"],
     "products": ["product_id"],
 }
-"""What identifies a row of each landing table."""
+"""Key columns of each landing table."""
 
 UNDATED = frozenset({"products"})
-"""Landing tables without business-date folders: the current state, read whole every night."""
+"""Landing tables without business-date folders: they hold the current state and are read completely every night."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ class WarehouseTable:
 
     schema: pa.Schema
     partition_by: tuple[str, ...] = ("business_date",)
-    """The unit that a job replaces."""
+    """A job replaces one such partition at a time."""
 
 
 def is_restricted(name: str) -> bool:
@@ -90,7 +89,7 @@ def is_restricted(name: str) -> bool:
 
 
 _AFFINITY = {
-    "n_days": pa.int32(),  # dates of the window that have been counted; less than window_days at the start
+    "n_days": pa.int32(),  # dates in the window with counts; less than window_days at the start
     "n_receipts": pa.int64(),  # receipts of the band
     "n_receipts_with_item": pa.int64(),
     "quantity": pa.float64(),

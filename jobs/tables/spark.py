@@ -1,4 +1,4 @@
-"""The Spark session, the same whether started by spark-submit, by `python -m` or by a test."""
+"""The Spark session, with the same settings under spark-submit, `python -m` and the tests."""
 
 import logging
 import os
@@ -18,13 +18,13 @@ def spark_session(app_name: str, **settings: str) -> SparkSession:
     """Return the running session, or start one.
 
     Args:
-        app_name: shown in Spark's own pages.
-        **settings: further Spark settings, dots written as `__`. The driver's settings of spark-submit win.
+        app_name: shown in Spark's UI.
+        **settings: further Spark settings, dots written as `__`. Driver settings of spark-submit take precedence.
 
     Raises:
-        InputError: there is no Java that Spark runs on.
+        InputError: there is no suitable Java.
     """
-    # Spark starts workers with the first python3 on PATH unless told otherwise.
+    # Spark's default for workers is the first python3 on PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     running = SparkSession.getActiveSession()
@@ -39,32 +39,32 @@ def spark_session(app_name: str, **settings: str) -> SparkSession:
         builder = builder.config(name.replace("__", "."), value)
     spark = (
         builder.config("spark.ui.showConsoleProgress", "true")
-        # Under Airflow each refresh is a line of the log.
+        # Under Airflow each update is a line of the log.
         .config("spark.ui.consoleProgress.update.interval", f"{PROGRESS_SECONDS}s")
         .config("spark.sql.session.timeZone", "UTC")
-        # INT96, Spark's default, would become a timestamp without a zone in Delta.
+        # In Delta, Spark's default INT96 would be a timestamp without a time zone.
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .getOrCreate()
     )
     context = spark.sparkContext
     if (context.master or "").startswith("local") and not context.getConf().contains("spark.sql.shuffle.partitions"):
-        # Spark's 200 partitions cost one second for each shuffle on two cores when a date is small.
+        # With Spark's default of 200, each shuffle of a small date takes one second on two cores.
         spark.conf.set("spark.sql.shuffle.partitions", max(8, 4 * context.defaultParallelism))
     return spark
 
 
 def check_java() -> None:
-    """Check that there is a Java that Spark 4.2 runs on.
+    """Check for a Java version that Spark 4.2 supports.
 
     Raises:
-        InputError: there is none, or it has another version.
+        InputError: Java is missing or has another version.
     """
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=f"{home}/bin" if home else None)
     if java is None:
         place = f"JAVA_HOME ({home})" if home else "the PATH"
         raise InputError(f"Spark needs Java 17 or 21, and {place} has none: apt-get install openjdk-17-jre-headless")
-    printed = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603
-    version = re.search(r'version "(\d+)', printed)
+    output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603
+    version = re.search(r'version "(\d+)', output)
     if version is None or version[1] not in ("17", "21"):
-        raise InputError(f"Spark needs Java 17 or 21, and {java} is {printed.splitlines()[0]}; set JAVA_HOME")
+        raise InputError(f"Spark needs Java 17 or 21, and {java} is {output.splitlines()[0]}; set JAVA_HOME")

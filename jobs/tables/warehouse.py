@@ -1,7 +1,7 @@
-"""The warehouse: Delta tables of which one business date is replaced at a time.
+"""The warehouse: Delta tables in which a job replaces one business date at a time.
 
-A date is replaced in one Delta commit. A reader sees the old rows or the new ones, and of two writers of the same
-date the second is refused.
+A date is replaced in one Delta commit. Readers see either the old rows or the new rows. If two writers replace the same
+date at the same time, the second one fails.
 """
 
 import datetime as dt
@@ -24,18 +24,18 @@ from jobs.tables.schemas import WAREHOUSE, WarehouseTable, is_restricted
 from model.cli import InputError
 
 STAGING_MAX_AGE_SECONDS = 24 * 3600
-"""An interrupted job leaves its staging folder behind. The next job removes those older than this."""
+"""A job removes staging folders older than this, which interrupted jobs have left behind."""
 
-_STAGED = re.compile(r"(?:restricted|analytics)\.\w+-(?P<began>\d+)-[0-9a-f]+")
+_STAGED = re.compile(r"(?:restricted|analytics)\.\w+-(?P<created>\d+)-[0-9a-f]+")
 _SPARK_READ_AHEAD = {"batch_size": 32_768, "batch_readahead": 1, "fragment_readahead": 1}
-"""The rows of a large date pass through in batches, not all at once."""
+"""Limits memory: the rows of a large date are read in batches."""
 
 
 class Warehouse:
-    """A warehouse, opened once.
+    """An opened warehouse.
 
     Attributes:
-        uri: folder or URI, as messages name it.
+        uri: folder or URI, for messages.
     """
 
     def __init__(self, uri: str) -> None:
@@ -43,7 +43,7 @@ class Warehouse:
         self._place = open_place(uri)
 
     def check_writable(self) -> None:
-        """Fail before an hour of work is lost.
+        """Fail early if the warehouse is not writable.
 
         Raises:
             InputError: a file can't be created there.
@@ -59,9 +59,9 @@ class Warehouse:
             raise InputError(f"warehouse {self.uri} can't be written to: {error}") from None
 
     def create_tables(self) -> None:
-        """Create the tables that are missing, empty.
+        """Create missing tables, empty.
 
-        Two writers that both create a table and write to it double its rows, so creation has a commit of its own.
+        Creation needs a separate commit: two writers that each create a table and write to it would double its rows.
         """
         for name, table in WAREHOUSE.items():
             uri = self._table_uri(name)
@@ -72,31 +72,31 @@ class Warehouse:
                     uri,
                     schema=table.schema,
                     partition_by=list(table.partition_by),
-                    # The log would hold the smallest and largest value of each column, such as an age or an id.
+                    # By default the log stores the minimum and maximum of each column, such as an age or an id.
                     configuration={"delta.dataSkippingStatsColumns": "business_date"} if is_restricted(name) else None,
                 )
             except DeltaError:
-                if not DeltaTable.is_deltatable(uri):  # otherwise another job has created it meanwhile
+                if not DeltaTable.is_deltatable(uri):  # another job may have created it
                     raise
 
     def require_report(self, job: str, business_date: dt.date) -> None:
         """Fail if the previous job has not finished this date; otherwise we would overwrite good rows with none.
 
         Raises:
-            InputError: `analytics/run_quality` has no line of the job.
+            InputError: `analytics/run_quality` has no row of the job and date.
         """
         if not self._files("analytics/run_quality", f"business_date = '{business_date}' AND job = '{job}'"):
             raise InputError(f"{job} has not finished {business_date} in the warehouse {self.uri}; run it first")
 
     def read(self, spark: SparkSession, name: str, first: dt.date, last: dt.date) -> DataFrame:
-        """Read the dates `first` to `last` of a table; no rows where there are none."""
+        """Read the dates `first` to `last` of a table."""
         table = WAREHOUSE[name]
         schema = from_arrow_schema(table.schema)
         between = f"business_date >= '{first}' AND business_date <= '{last}'"
         paths = self._files(name, between)
         if not paths:
             return spark.createDataFrame([], schema)
-        # A list of files, not the folder: the folder also holds files of replaced dates.
+        # Reading the folder would include the files of replaced dates.
         base = f"{self._place.spark_prefix}{self._place.path}/{name}"
         frame = spark.read.schema(schema).option("basePath", base).parquet(*(f"{base}/{path}" for path in paths))
         return frame.where(between).select(*table.schema.names)
@@ -106,14 +106,14 @@ class Warehouse:
 
         Args:
             name: for example `restricted/photo_ages`.
-            rows: columns and types of the table except those that `business_date` and `part` give. No rows clear
-                the date. A Spark frame is staged as Parquet; Arrow rows are written from memory.
+            rows: rows without the columns of `business_date` and `part`. No rows clear the date. A Spark frame is
+                staged as Parquet; an Arrow table is written from memory.
             business_date: the date that is replaced.
-            **part: value of the further partition column, where the table has one.
+            **part: value of the second partition column, if the table has one.
 
         Raises:
-            ValueError: columns or types differ from the table's (Delta would cast silently), or the table has no
-                such part.
+            ValueError: columns or types differ from the table's (Delta would cast silently), or the table has other
+                partition columns.
             RuntimeError: another writer replaced the same date at the same time; nothing was written.
         """
         table = WAREHOUSE[name]
@@ -134,7 +134,7 @@ class Warehouse:
             self._commit(name, staged.scanner(**_SPARK_READ_AHEAD).to_reader(), partition)
 
     def _commit(self, name: str, rows: pa.RecordBatchReader, partition: dict[str, object]) -> None:
-        # Parquet footers would hold the smallest and largest value of each column, as the log would.
+        # By default Parquet footers store the minimum and maximum of each column, like the log.
         statistics = ColumnProperties(statistics_enabled="NONE") if is_restricted(name) else None
         try:
             write_deltalake(
@@ -163,14 +163,14 @@ class Warehouse:
 
     @contextmanager
     def _staging(self, name: str) -> Iterator[str]:
-        """A folder for what Spark hands to the Delta writer, where every executor and the driver can reach it."""
+        """Yield a folder for Parquet files from Spark to the Delta writer; executors and driver must reach it."""
         filesystem = self._place.filesystem
         folder = f"{self._place.path}/restricted/_staging"
         for entry in filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
-            # The name holds the time, because a folder of an object store has no time of its own.
+            # The name contains the time, because folders of an object store have none.
             staged = _STAGED.fullmatch(entry.base_name)
-            if staged and time.time() - int(staged["began"]) > STAGING_MAX_AGE_SECONDS:
-                with suppress(FileNotFoundError):  # another job removed it first
+            if staged and time.time() - int(staged["created"]) > STAGING_MAX_AGE_SECONDS:
+                with suppress(FileNotFoundError):  # another job removed it
                     filesystem.delete_dir(entry.path)
         filesystem.create_dir(folder, recursive=True)
         path = f"{folder}/{name.replace('/', '.')}-{time.time():.0f}-{uuid.uuid4().hex}"
@@ -182,10 +182,10 @@ class Warehouse:
 
 
 def _check_schema(name: str, frame: DataFrame, table: WarehouseTable) -> None:
-    # simpleString leaves out nullability, which does not matter to Delta.
-    wanted = [(field.name, field.dataType.simpleString()) for field in from_arrow_schema(table.schema)]
-    given = [(field.name, field.dataType.simpleString()) for field in frame.schema]
-    if given != wanted:
+    # simpleString leaves out nullability, which is irrelevant here.
+    expected = [(field.name, field.dataType.simpleString()) for field in from_arrow_schema(table.schema)]
+    actual = [(field.name, field.dataType.simpleString()) for field in frame.schema]
+    if actual != expected:
         raise ValueError(
-            f"{name} has columns {sorted(set(given) - set(wanted))}; wanted {sorted(set(wanted) - set(given))}"
+            f"{name} has columns {sorted(set(actual) - set(expected))}; wanted {sorted(set(expected) - set(actual))}"
         )

@@ -1,8 +1,7 @@
--- Who buys a product? How its affinity differs between the age bands.
--- Grain: one row per band. A suppressed band stays in the list with its reason and without figures: it is
--- small, not zero.
--- Units: n_* in receipts; penetration: share of the band's receipts with the product; affinity_index: 100 =
--- as all shoppers; spend_share: share of the band's spending.
+-- Which age bands buy a product?
+-- Grain: one row per band. A suppressed band has its reason and no figures: its count is small, not zero.
+-- Units: n_* in receipts; penetration: share of the band's receipts with the product; affinity_index: 100 = the
+-- average of all shoppers; spend_share: share of the band's spending.
 -- Parameters: $product_id, $window_days, $business_date.
 SELECT
     age_band,

@@ -1,8 +1,7 @@
--- How does a category or department do with each age band?
--- Grain: one row per band, with the total of all of them in penetration_all. A suppressed band stays in the
--- list with its reason and without figures: it is small, not zero.
--- Units: n_* in receipts; penetration: share of the band's receipts with the item; affinity_index: 100 = as
--- all shoppers; amount in the currency of the store.
+-- How much does each age band buy of a category or department?
+-- Grain: one row per band. A suppressed band has its reason and no figures: its count is small, not zero.
+-- Units: n_* in receipts; penetration: share of the band's receipts with the item; penetration_all: of all receipts;
+-- affinity_index: 100 = the average of all shoppers; amount in the currency of the store.
 -- Parameters: $level (category or department), $item (its name), $window_days, $business_date.
 SELECT
     age_band,

@@ -1,9 +1,9 @@
--- Which products moved towards an age band, or away from it, since a week ago?
--- Grain: one row per band and product, at most 50, the surest change first. Only cells published on both
--- dates are compared: a suppressed one could have moved either way.
--- Units: affinity_index: 100 = as all shoppers; index_ratio: now divided by then; z: log of that in standard
--- errors. Among thousands of cells some pass 3 by chance. A window longer than 7 days shares days with its
--- predecessor, which makes z too small.
+-- Which products does an age band buy more, or less, than a week ago, compared with all shoppers?
+-- Grain: one row per band and product, at most 50, the most significant change first. Only cells published on both
+-- dates are compared.
+-- Units: index_*: 100 = the average of all shoppers; index_ratio: now divided by a week ago; z: log of the ratio in
+-- standard errors. Among thousands of cells some exceed 3 by chance. Windows longer than 7 days overlap, which makes z
+-- too small.
 -- Parameters: $window_days, $business_date.
 WITH now AS (
     SELECT *
@@ -46,7 +46,7 @@ SELECT
     ROUND(index_week_ago) AS index_week_ago,
     ROUND(index_now) AS index_now,
     ROUND(index_ratio, 2) AS index_ratio,
-    -- A product on every receipt has no error and no change.
+    -- The standard error is 0 for a product that is on every receipt.
     ROUND(LN(index_ratio) / NULLIF(standard_error, 0), 1) AS z
 FROM compared
 ORDER BY ABS(z) DESC NULLS LAST, age_band, product_id

@@ -1,5 +1,5 @@
--- How much is held back because too few receipts stand behind it?
--- Grain: one row per level (product, category, department) and age band. Units: cells; hidden_share of them.
+-- How many cells are suppressed because they have too few receipts?
+-- Grain: one row per level (product, category, department) and age band. Units: cells; hidden_share: share of cells.
 -- Parameters: $window_days, $business_date.
 SELECT
     level,

@@ -1,7 +1,7 @@
--- Can the figures of a date be trusted? What each job counted, beside what is usual.
+-- Can the figures of a date be trusted? The measures of each job and their usual values.
 -- Grain: one row per job, source table (empty: the job as a whole) and measure.
--- Units: rows_* in rows, photos_* in photos, receipts_* in receipts, matched_share a share, mean_age_years in
--- years; usual: median of the same measure over the 28 dates before, null at the start.
+-- Units: rows_* in rows, photos_* in photos, receipts_* in receipts, matched_share a share, mean_age_years in years;
+-- usual: median of the measure over the 28 dates before, null if there are none.
 -- Parameters: $business_date.
 WITH history AS (
     SELECT

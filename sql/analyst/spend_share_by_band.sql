@@ -1,6 +1,6 @@
 -- What does each age band spend its money on?
--- Grain: one row per band and department, the largest share first. A suppressed department closes its band's
--- list with its reason and without figures, so the shares of a band need not add up to 1.
+-- Grain: one row per band and department, the largest share first. Suppressed departments come last, with their reason
+-- and no figures, so the shares of a band can add up to less than 1.
 -- Units: spend_share: share of the band's spending; amount in the currency of the store; n_* in receipts.
 -- Parameters: $window_days, $business_date.
 SELECT

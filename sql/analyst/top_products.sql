@@ -1,10 +1,9 @@
 -- Which products does an age band buy more than other shoppers do?
--- Grain: one row per product, at most 50, the surest first. Products with fewer than ten receipts in the band
--- are suppressed and left out.
--- Units: n_* in receipts; penetration: share of the band's receipts with the product; affinity_index: 100 =
--- as all shoppers; index_low: lower end of its 95 % interval (log scale, Katz et al. 1978), by which the rows
--- are ordered, so that a high index on few receipts does not come first. Ages are estimates: true indices lie
--- farther from 100.
+-- Grain: one row per product, at most 50, sorted by index_low, so that a high index on few receipts does not come
+-- first. Suppressed products (fewer than ten receipts in the band) are left out.
+-- Units: n_* in receipts; penetration: share of the band's receipts with the product; affinity_index: 100 = the
+-- average of all shoppers; index_low: lower end of its 95 % interval (log scale, Katz et al. 1978). Ages are estimates:
+-- true indices are farther from 100.
 -- Parameters: $band (such as 18-29), $window_days, $business_date.
 SELECT
     product_id,

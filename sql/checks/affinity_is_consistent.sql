@@ -1,6 +1,6 @@
--- Do the figures of each published cell lie within their bounds and follow from one another?
--- Grain: one row per published cell with a figure that is missing, out of bounds or at odds with the others;
--- `violated` names the rules. Units: penetration and spend_share are shares, affinity_index is 100 x lift.
+-- Are the figures of each published cell within their bounds and consistent with each other?
+-- Grain: one row per published cell with a figure that is missing, out of bounds or inconsistent; `violated` names the
+-- figures. Units: penetration and spend_share are shares, affinity_index is 100 x lift.
 -- Parameters: $business_date.
 WITH cells AS (
     SELECT *
@@ -14,7 +14,7 @@ violations AS (
         age_band,
         level,
         item,
-        -- IS NOT TRUE: a null is wrong, and so is a NaN, which DuckDB orders above every number.
+        -- IS NOT TRUE reports a null and a NaN too: DuckDB sorts NaN above every number.
         CONCAT_WS(
             ', ',
             CASE WHEN (n_days BETWEEN 1 AND window_days) IS NOT TRUE THEN 'n_days' END,
@@ -35,7 +35,7 @@ violations AS (
                     THEN 'affinity_index'
             END,
             CASE WHEN (ABS(100 * lift - affinity_index) <= 1e-9 * affinity_index) IS NOT TRUE THEN 'lift' END,
-            -- leverage = P(band) (penetration - penetration_all), so it is no larger than that difference.
+            -- leverage = P(band) (penetration - penetration_all), so it is not larger than that difference.
             CASE
                 WHEN (
                     leverage * (penetration - penetration_all) >= -1e-12
@@ -43,7 +43,7 @@ violations AS (
                 ) IS NOT TRUE
                     THEN 'leverage'
             END,
-            -- Null where the band spent nothing; below zero or above one where returns outweigh purchases.
+            -- Null if the band spent nothing; below zero or above one if returns exceed purchases.
             CASE WHEN NOT COALESCE(ISFINITE(spend_share), TRUE) THEN 'spend_share' END
         ) AS violated
     FROM cells

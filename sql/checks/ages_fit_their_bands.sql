@@ -1,4 +1,4 @@
--- Is the age of every receipt within the band that it was given? An estimate is rounded to completed years.
+-- Is the age of every receipt, rounded to completed years, within its band?
 -- Grain: one row per receipt without an age, with a band that is not among the bands of the date, or with an age
 -- outside its band. Units: years.
 -- Parameters: $business_date.

@@ -1,7 +1,6 @@
--- Do the age bands of the date tile 0 to 120, and does every table of the date use only these bands? A band may be
--- absent from a table where nobody belonged to it.
--- Grain: one row per band that does not begin where the band before it ends, or that is not among the bands of the
--- date. `violated`: `gap` (or overlap) before it; `end` the last band does not end with 120; `unknown`. Units: years.
+-- Do the age bands of the date tile 0 to 120, and does every table of the date use only these bands?
+-- Grain: one row per band that violates a rule. `violated`: `gap` (or overlap) between this band and the one before;
+-- `end`: the last band does not end at 120; `unknown`: not a band of the date. Units: years.
 -- Parameters: $business_date.
 WITH bands AS (
     SELECT

@@ -1,4 +1,4 @@
--- Did every row of every source table end up somewhere: used, in quarantine, or declared a duplicate?
+-- Was every row of every source table used, put in quarantine or declared a duplicate?
 -- Grain: one row per source table whose counts are missing or do not add up. Units: rows.
 -- Parameters: $business_date.
 WITH expected AS (
@@ -27,7 +27,7 @@ reported AS (
     GROUP BY job, source_table
 ),
 
-found AS (
+quarantined AS (
     SELECT
         source_table,
         COUNT(*) AS rows_found_in_quarantine
@@ -43,14 +43,14 @@ SELECT
     reported.rows_used,
     reported.rows_quarantined,
     reported.rows_duplicate,
-    COALESCE(found.rows_found_in_quarantine, 0) AS rows_found_in_quarantine
+    COALESCE(quarantined.rows_found_in_quarantine, 0) AS rows_found_in_quarantine
 FROM expected
 FULL OUTER JOIN reported USING (job, source_table)
-FULL OUTER JOIN found USING (source_table)
+FULL OUTER JOIN quarantined USING (source_table)
 WHERE
-    -- IS NOT TRUE: a missing measure makes the comparison null, and that is an offence too.
+    -- IS NOT TRUE reports a missing measure too, which makes the comparison null.
     (
         reported.rows_in = reported.rows_used + reported.rows_quarantined + reported.rows_duplicate
-        AND reported.rows_quarantined = COALESCE(found.rows_found_in_quarantine, 0)
+        AND reported.rows_quarantined = COALESCE(quarantined.rows_found_in_quarantine, 0)
     ) IS NOT TRUE
 ORDER BY job, source_table

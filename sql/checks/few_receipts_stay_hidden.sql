@@ -1,9 +1,9 @@
--- Does any published figure rest on fewer than ten receipts, or give such a figure away?
+-- Is any figure published for fewer than ten receipts, or can such a figure be derived from published ones?
 -- Grain: one row per offending cell. Units: receipts.
--- offence: `too_few` a published cell of fewer than ten receipts; `not_blanked` a suppressed cell that still has a
--- measure; `unknown_reason`; `derivable` the suppressed bands of an item whose other bands are published, if there is
--- only one of them or they have fewer than ten receipts together: any published cell gives the total of the item, and
--- subtraction the rest. n_in_hidden is the true number of receipts in the item's suppressed bands.
+-- offence: `too_few`: a published cell of fewer than ten receipts; `not_blanked`: a suppressed cell that still has a
+-- measure; `unknown_reason`; `derivable`: a single suppressed band of an item, or suppressed bands with fewer than ten
+-- receipts together, while other bands are published. The total of the item follows from any published cell, and the
+-- suppressed rest by subtraction. n_in_hidden: true number of receipts in the item's suppressed bands.
 -- Parameters: $business_date.
 WITH cells AS (
     SELECT *
@@ -26,7 +26,7 @@ counted AS (
     FROM restricted.daily_counts AS days
     INNER JOIN windows ON days.business_date > CAST($business_date AS DATE) - windows.window_days
     WHERE
-        -- No window is longer than a year; two constants let the scan skip the files of every other date.
+        -- No window is longer than a year. With two constants the scan skips the files of all other dates.
         days.business_date BETWEEN CAST($business_date AS DATE) - 365 AND $business_date
         AND days.business_date IN (
             SELECT comparable_date
@@ -36,7 +36,7 @@ counted AS (
     GROUP BY windows.window_days, days.age_band, days.level, days.item
 ),
 
--- A band in which nobody bought the item has no count.
+-- A band without a purchase of the item has no count.
 items AS (
     SELECT
         window_days,
@@ -61,7 +61,7 @@ offences AS (
         cells.suppressed_reason,
         CASE
             WHEN cells.suppressed_reason IS NULL AND (cells.n_receipts_with_item >= 10) IS NOT TRUE THEN 'too_few'
-            -- n_receipts and n_days say nothing about the item: they may stay.
+            -- n_receipts and n_days do not depend on the item, so they may be published.
             WHEN
                 cells.suppressed_reason IS NOT NULL
                 AND COALESCE(
@@ -75,7 +75,7 @@ offences AS (
                     cells.leverage,
                     cells.spend_share
                 ) IS NOT NULL THEN 'not_blanked'
-            -- A chain may choose to hide cells of more than ten receipts.
+            -- A chain can set a minimum above ten.
             WHEN NOT REGEXP_MATCHES(cells.suppressed_reason, '^(complementary|fewer_than_[1-9][0-9]+_receipts)$')
                 THEN 'unknown_reason'
             WHEN

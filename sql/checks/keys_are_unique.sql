@@ -1,4 +1,4 @@
--- Does each table of the date hold one row per key, and no row without one?
+-- Does each table of the date have one row per key, and no row without a key?
 -- Grain: one row per table and key that is missing or occurs more than once. Units: rows.
 -- Parameters: $business_date.
 WITH keys AS (

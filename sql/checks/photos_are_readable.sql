@@ -1,6 +1,5 @@
--- Were at least half of the photos readable? A night of broken cameras has few receipts with an age, and
--- affinities that look no different from those of other nights.
--- Grain: one row for the date if not. Units: photos. Parameters: $business_date.
+-- Were at least half of the photos readable? If cameras fail, few receipts have an age, but the affinities look normal.
+-- Grain: one row for the date if fewer were. Units: photos. Parameters: $business_date.
 SELECT
     COUNT(*) AS n_photos,
     COUNT(age_years) AS n_readable

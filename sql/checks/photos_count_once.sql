@@ -1,8 +1,6 @@
--- Does each photo give its age to one receipt at most, and each receipt have the readable photos that it
--- counts?
--- Grain: one row per receipt and photo at fault. offence: `shared` by several receipts (or listed twice by
--- one); `without_age` not among the readable photos of the date; `miscounted` n_photos is not the length of
--- the list.
+-- Does each photo belong to at most one receipt, and does each receipt list only readable photos and their number?
+-- Grain: one row per receipt and photo at fault. offence: `shared`: by several receipts, or listed twice by one;
+-- `without_age`: not among the readable photos of the date; `miscounted`: n_photos is not the length of the list.
 -- Parameters: $business_date.
 WITH receipts AS (
     SELECT *

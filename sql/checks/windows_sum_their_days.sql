@@ -1,7 +1,7 @@
--- Is every published cell the sum of the daily counts of its window, and is none of them missing?
+-- Is every published cell the sum of the daily counts of its window, and is no cell missing?
 -- A window of N days is the N dates that end with the business date.
--- Grain: one row per cell that disagrees with the sum or is not listed though ten receipts hold the item;
--- figures of the affinity table beside `counted_`, the sum. Units: days, receipts, amounts of the currency.
+-- Grain: one row per cell that differs from the sum (`counted_*`) or that is missing although it has ten receipts.
+-- Units: days, receipts, amounts in the currency of the store.
 -- Parameters: $business_date.
 WITH published AS (
     SELECT *
@@ -18,7 +18,7 @@ days AS (
     SELECT *
     FROM restricted.daily_counts
     WHERE
-        -- No window is longer than a year; two constants let the scan skip the files of every other date.
+        -- No window is longer than a year. With two constants the scan skips the files of all other dates.
         business_date BETWEEN CAST($business_date AS DATE) - 365 AND $business_date
         AND business_date IN (
             SELECT comparable_date
@@ -98,7 +98,7 @@ WHERE
             published.n_days = cells.n_days
             AND published.n_receipts = cells.n_receipts
             AND published.n_receipts_with_item = cells.n_receipts_with_item
-            -- Sums of doubles depend on their order.
+            -- A sum of doubles depends on the order of the rows.
             AND ABS(published.quantity - cells.quantity) <= 1e-9 * ABS(cells.quantity) + 1e-6
             AND ABS(published.amount - cells.amount) <= 1e-9 * ABS(cells.amount) + 1e-6
         ) IS NOT TRUE

@@ -1,9 +1,9 @@
 -- How far do the purchases of each age band differ from those of all shoppers?
 -- Grain: one row per window, band, level and item; every band has a row for every item sold in the window.
--- Units: receipts; penetration and spend_share are shares of 1; affinity_index is 100 for all shoppers.
+-- Units: receipts; penetration and spend_share are shares of 1; affinity_index: 100 = the average of all shoppers.
 -- Parameters: :business_date, last date of the windows; :min_receipts, the smallest cell that is published.
--- Inputs: {daily_counts} and {age_bands} of the 28 dates that end with the business date. Dates that were counted by
--- other bands than the business date are in no window, as their counts can't be added to its own.
+-- Inputs: {daily_counts} and {age_bands} of the 28 dates that end with the business date. Dates with other bands than
+-- those of the business date are in no window, because their counts can't be added.
 WITH bands_of_date AS (
     SELECT
         age_band,
@@ -107,8 +107,8 @@ cells AS (
             AND items.item = counted.item
 ),
 
--- The total of an item can be derived from any cell that is published, so the hidden cells of an item must be two
--- at least and add up to a publishable number: else the smallest other cell goes with them.
+-- The total of an item follows from any published cell. So an item must have at least two suppressed cells, with at
+-- least :min_receipts receipts together; otherwise the smallest other cell is suppressed too.
 guarded AS (
     SELECT
         *,
@@ -130,7 +130,7 @@ guarded AS (
     )
 ),
 
--- Without its receipts a cell has no measures: every ratio below is of these columns.
+-- These columns are null in a suppressed cell, and so are all ratios of them.
 published AS (
     SELECT
         guarded.*,

@@ -1,5 +1,5 @@
--- How many receipts of each age band hold each product, category and department, on one date?
--- Grain: one row per band, level and item; level 'all' (item '') holds every receipt of the band.
+-- How many receipts of each age band contain each product, category and department on one date?
+-- Grain: one row per band, level and item; level 'all' (item '') counts every receipt of the band.
 -- Units: receipts; quantity and amount net of returns, in the units of the lines.
 -- Inputs: {lines} usable lines, {products} usable products, {receipt_ages} receipt and band, all of one date.
 WITH baskets AS (
@@ -13,7 +13,7 @@ WITH baskets AS (
             ELSE 'all'
         END AS level,
         COALESCE(lines.product_id, products.category, products.department, '') AS item,
-        -- Whole ten-thousandths: a sum of doubles would depend on the order of the rows, and a re-run differ.
+        -- Integers, in ten-thousandths: a sum of doubles depends on the order of the rows, so a re-run would differ.
         SUM(CAST(ROUND(lines.quantity * 10000) AS BIGINT)) AS quantity,
         SUM(CAST(ROUND(lines.amount * 10000) AS BIGINT)) AS amount
     FROM {receipt_ages} AS receipt_ages

@@ -1,5 +1,5 @@
--- How far are the estimated ages from the true ones, beside the best constant guess?
--- Grain: one row. Units: photos; mean absolute errors and the constant (the true ages' median) in years.
+-- How large is the error of the estimated ages, compared with that of the best constant?
+-- Grain: one row. Units: photos; mean absolute errors and the constant (median of the true ages) in years.
 -- Parameters: $dates (list of business dates).
 WITH judged AS (
     SELECT

@@ -1,8 +1,8 @@
--- What is the affinity index of each published category, and what is it by true ages?
--- True: the receipts of the window with a photo and a true age, counted from the landing zone, in
--- the bands that the warehouse uses; a receipt holds a category when its net quantity of it is above zero.
--- Grain: one row per band and category published in the warehouse, the strongest predicted first.
--- Units: n_* in receipts; index 100 = as all shoppers; stated_index null where the truth states none.
+-- What is the affinity index of each published category by estimated ages, and by true ages?
+-- The true index is counted from the landing zone: receipts of the window with a photo and a true age, by the bands of
+-- the warehouse. A receipt contains a category if its net quantity is above zero.
+-- Grain: one row per published band and category, the strongest predicted index first.
+-- Units: n_* in receipts; index 100 = the average of all shoppers; stated_index: from the truth, null if it has none.
 -- Parameters: $window_days, $business_date.
 WITH predicted AS (
     SELECT
@@ -28,7 +28,7 @@ bands AS (
 ),
 
 receipts AS (
-    -- DISTINCT: rows delivered twice, and receipts with several photos, all of one shopper.
+    -- DISTINCT: a receipt can be delivered twice or have several photos.
     SELECT DISTINCT
         receipts.business_date,
         receipts.receipt_id,

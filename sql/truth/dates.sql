@@ -1,4 +1,4 @@
--- For which dates are there photo ages to judge? Grain: one row per business date. Units: photos.
+-- Which dates have photo ages? Grain: one row per business date. Units: photos.
 SELECT
     business_date,
     COUNT(*) AS n_photos

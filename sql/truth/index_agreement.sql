@@ -1,9 +1,8 @@
--- How well do the predicted category indices agree with those of true ages, and with those stated by the
--- truth?
--- Reads the answer of truth/category_index as table category_index.
--- Grain: one row per reference (true_index, stated_index). n_cells: cells where it is known and above zero;
--- rank_correlation: Spearman, ties at their mean rank; slope: least squares of log(predicted) on
--- log(reference), below 1 where errors in age pull the indices towards 100.
+-- How well do the predicted category indices agree with those of true ages and with those stated by the truth?
+-- Input: table category_index, the rows of truth/category_index.
+-- Grain: one row per reference (true_index, stated_index). n_cells: cells with a reference above zero;
+-- rank_correlation: Spearman, ties have their mean rank; slope: least squares of log(predicted) on log(reference),
+-- below 1 if errors in age move the indices towards 100.
 WITH compared AS (
     SELECT
         reference,

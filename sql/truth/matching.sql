@@ -1,8 +1,7 @@
--- How many photos and receipts were brought together rightly?
--- Matchable: the photo has an age, and the receipt it truly belongs to is in the landing zone of the same
--- date and does not close before it opens. A matchable receipt has at least one such photo; it is right when
--- it has all of these and no other.
--- Grain: one row for photos, one for receipts. Units: photos or receipts; right_share of the matchable.
+-- How many photos and receipts were matched correctly?
+-- A photo is matchable if it has an age and its true receipt is in the landing zone of the same date and does not close
+-- before it opens. A receipt is matchable if it has such a photo. It is right if it has all of these and no other.
+-- Grain: one row for photos, one for receipts. Units: photos or receipts; right_share: share of the matchable ones.
 -- Parameters: $dates (list of business dates).
 WITH readable AS (
     SELECT
@@ -67,7 +66,7 @@ receipts AS (
     GROUP BY matchable.receipt_id
 ),
 
-receipts_found AS (
+matched_receipts AS (
     SELECT
         receipt_id,
         LIST_SORT(LIST(photo_id)) AS photo_ids
@@ -88,5 +87,5 @@ SELECT
     COUNT(*) FILTER (WHERE photo_ids = true_photo_ids) AS n_right,
     COUNT(*) FILTER (WHERE photo_ids = true_photo_ids) / COUNT(*) AS right_share
 FROM receipts
-LEFT JOIN receipts_found USING (receipt_id)
+LEFT JOIN matched_receipts USING (receipt_id)
 ORDER BY unit

@@ -1,6 +1,6 @@
--- Which three published categories does each age band favour most, and what are their true indices?
--- Reads the answer of truth/category_index as table category_index.
--- Grain: one row per band and rank. Units: index 100 = as all shoppers; n_receipts_with_item in receipts.
+-- Which three published categories have the highest index in each age band, and what are their true indices?
+-- Input: table category_index, the rows of truth/category_index.
+-- Grain: one row per band and rank. Units: index 100 = the average of all shoppers; n_receipts_with_item in receipts.
 SELECT
     age_band,
     ROW_NUMBER() OVER favourites AS rank,

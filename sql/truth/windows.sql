@@ -1,5 +1,5 @@
--- For which dates and windows are there category indices to judge?
--- Grain: one row per business date and window. Units: n_cells published cells.
+-- Which dates and windows have published category indices?
+-- Grain: one row per business date and window. Units: n_cells in published cells.
 SELECT
     business_date,
     window_days,

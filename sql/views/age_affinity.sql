@@ -1,4 +1,4 @@
--- What does each age band buy, at every level: products, categories and departments together?
+-- What does each age band buy, for products, categories and departments in one table?
 -- Grain: one row per business date, window, band, level and item; item is the product_id at level product.
 -- Units: as in analytics.age_product_affinity and analytics.age_category_affinity.
 SELECT

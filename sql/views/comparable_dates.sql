@@ -1,5 +1,5 @@
--- Which earlier dates have the same age bands as a date, so that their counts can be added to its own?
--- Grain: one row per business date and comparable date, which is the date itself or up to a year earlier.
+-- Which dates have the same age bands as a business date, so that their counts can be added?
+-- Grain: one row per business date and comparable date, from a year earlier up to the date itself.
 WITH bands AS (
     SELECT
         business_date,

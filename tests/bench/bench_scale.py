@@ -1,9 +1,9 @@
-"""How time and memory of the nightly Spark jobs grow with the size of the chain.
+"""Measure how time and memory of the nightly Spark jobs grow with the size of the chain.
 
-Run: `make bench-scale`, or this file with flags. For each number of receipts it makes a date of a synthetic chain
-without photos, gives every photo its true age as if it had been scored, and runs match_receipts and build_affinity
-as Airflow does, each a spark-submit of its own. Prints seconds, peak memory of the Java process and of all processes
-of the job together, and by what factor each grew beside the factor of the receipts.
+Run `make bench-scale`, or this file with flags. For each number of receipts it writes one date of a synthetic chain
+without photos, uses the true ages as scores, and runs match_receipts and build_affinity with spark-submit, as Airflow
+does. It prints seconds, the peak memory of the Java process and of all processes of the job, and their growth from each
+size to the next.
 """
 
 import datetime as dt
@@ -41,26 +41,26 @@ class Settings:
     receipts: tuple[int, ...] = (1_000_000, 4_000_000)
     """Receipts of the date, one chain for each number."""
     workdir: Path = Path(tempfile.gettempdir()) / "bench_scale"
-    """Folder for chains and warehouses, about 0.2 GB for a million receipts; removed afterwards."""
+    """Folder for chains and warehouses, about 0.2 GB for a million receipts; they are removed afterwards."""
     driver_memory: str = "8g"
-    """Of each job, as spark-submit takes it."""
+    """Driver memory of each job, in the format of spark-submit."""
     master: str = "local[2]"
     """Spark master."""
 
     def __post_init__(self) -> None:
         if self.workdir.exists() and any(self.workdir.iterdir()):
-            raise InputError(f"workdir is {self.workdir}, which holds something; it must be new or empty")
+            raise InputError(f"workdir is {self.workdir}, which is not empty; it must be new or empty")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one job took; memory in MiB."""
+    """Time and memory of one job; memory in MiB."""
 
     seconds: float
     java_mib: float
     """Peak resident memory of the Java process (VmHWM)."""
     all_mib: float
-    """Peak of the sum over the Java and Python processes, seen five times a second."""
+    """Peak of the sum over the Java and Python processes, sampled five times a second."""
 
 
 def make_chain(folder: Path, n_receipts: int) -> None:
@@ -88,19 +88,19 @@ def make_chain(folder: Path, n_receipts: int) -> None:
     write_deltalake(
         warehouse / "restricted" / "photo_ages", pa.table(columns, schema=schema), partition_by=["business_date"]
     )
-    said = {
+    report = {
         "business_date": DATE,
         "job": "score_photos",
         "source_table": "",
         "measure": "model_version",
         "text": "truth",
     }
-    quality = pa.Table.from_pylist([said], schema=WAREHOUSE["analytics/run_quality"].schema)
+    quality = pa.Table.from_pylist([report], schema=WAREHOUSE["analytics/run_quality"].schema)
     write_deltalake(warehouse / "analytics" / "run_quality", quality, partition_by=["business_date", "job"])
 
 
 def status_kib(pid: int) -> dict[str, int]:
-    """Return the memory figures of a process, KiB; none once it has ended."""
+    """Return the memory figures of a process in KiB, or none if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -109,21 +109,21 @@ def status_kib(pid: int) -> dict[str, int]:
 
 
 def watch(root_pid: int, stop: threading.Event, peaks: dict[str, float]) -> None:
-    """Sample the processes below `root_pid` until told to stop; leaves `java` and `all` in `peaks`, MiB."""
+    """Sample `root_pid` and its descendants until `stop` is set; update `java` and `all` in `peaks`, MiB."""
     while not stop.wait(SAMPLE_SECONDS):
         status = {int(path.name): status_kib(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
         family = {root_pid}
-        # Process ids may be lower than the parent's: repeat until no generation is added.
+        # A child can have a lower id than its parent: repeat until no process is added.
         while added := {pid for pid, figures in status.items() if figures.get("PPid") in family} - family:
             family |= added
         members = [status[pid] for pid in family if pid in status]
         peaks["all"] = max(peaks["all"], sum(figures.get("VmRSS", 0) for figures in members) / 1024)
-        # The Java process is by far the largest of them.
+        # The Java process is by far the largest.
         peaks["java"] = max(peaks["java"], *(figures.get("VmHWM", 0) / 1024 for figures in members))
 
 
 def run_job(job: str, folder: Path, settings: Settings) -> Cost:
-    """Run one job to its end.
+    """Run one job.
 
     Raises:
         CalledProcessError: the job failed; its output is printed.
@@ -151,7 +151,7 @@ def run_job(job: str, folder: Path, settings: Settings) -> Cost:
 
 
 def table(costs: dict[int, dict[str, Cost]]) -> str:
-    """Lay the costs out, and by what factor each grew from the size before."""
+    """Return the costs as a table, with their growth from each size to the next."""
     lines = [f"{'job':<15} {'receipts':>10} {'seconds':>8} {'receipts/s':>11} {'Java MiB':>9} {'all MiB':>9}"]
     for job in JOBS:
         for n_receipts, jobs in costs.items():
@@ -171,7 +171,7 @@ def table(costs: dict[int, dict[str, Cost]]) -> str:
 
 
 def main(settings: Settings) -> None:
-    """Make each chain, run the jobs on it, print the table."""
+    """Write each chain, run the jobs on it, and print the table."""
     costs: dict[int, dict[str, Cost]] = {}
     for n_receipts in settings.receipts:
         folder = settings.workdir / str(n_receipts)

@@ -1,4 +1,4 @@
-"""Rows that state only what matters, a small chain with photos, and a model of random weights."""
+"""Frames with default values, a small chain with photos, and a model with random weights."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -53,9 +53,9 @@ DEFAULTS = {
 def rows(spark: SparkSession) -> Callable[..., DataFrame]:
     """Build a frame of a landing or warehouse table: `rows("receipts", {"receipt_id": "r2"}, ...)`."""
 
-    def build(table: str, *stated: dict) -> DataFrame:
+    def build(table: str, *partial: dict) -> DataFrame:
         schema = LANDING[table] if table in LANDING else WAREHOUSE[table].schema
-        full = [{name: row.get(name, DEFAULTS.get(name)) for name in schema.names} for row in stated]
+        full = [{name: row.get(name, DEFAULTS.get(name)) for name in schema.names} for row in partial]
         return spark.createDataFrame(full, from_arrow_schema(schema)).coalesce(1)
 
     return build
@@ -63,7 +63,7 @@ def rows(spark: SparkSession) -> Callable[..., DataFrame]:
 
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One date with photos and every blemish; read-only for tests."""
+    """One date with photos and all blemishes; read-only for tests."""
     out = tmp_path_factory.mktemp("chain") / "sample"
     sample_chain.write_chain(sample_chain.Settings(out=out, receipts_per_day=300, stores=3))
     return out

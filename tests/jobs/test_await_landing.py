@@ -18,7 +18,7 @@ COMPLETE = [
 
 @pytest.fixture
 def landing(tmp_path):
-    """A landing zone with the given files, all empty: only names count here."""
+    """Create a landing zone with the given files, all empty."""
 
     def make(paths):
         for path in paths:
@@ -42,12 +42,12 @@ def test_a_table_without_a_file_for_the_date_is_missing(landing, absent):
     assert missing(landing(COMPLETE[:absent] + COMPLETE[absent + 1 :])) == [COMPLETE[absent].rpartition("/")[0]]
 
 
-def test_an_empty_landing_zone_misses_all_four_tables(landing):
+def test_all_four_tables_are_missing_in_an_empty_landing_zone(landing):
     assert len(missing(landing([]))) == 4
 
 
 @pytest.mark.parametrize(
-    "elsewhere",
+    "ignored",
     [
         "receipts/business_date=2026-11-14/part-0.parquet",
         "receipts/part-0.parquet",
@@ -58,26 +58,26 @@ def test_an_empty_landing_zone_misses_all_four_tables(landing):
         "receipts/business_date=2026-11-15/part-0.parquet.tmp",
     ],
 )
-def test_a_file_that_no_job_will_read_does_not_count(landing, elsewhere):
-    root = landing([elsewhere, *(path for path in COMPLETE if not path.startswith("receipts/"))])
+def test_a_file_that_no_job_reads_does_not_count(landing, ignored):
+    root = landing([ignored, *(path for path in COMPLETE if not path.startswith("receipts/"))])
     assert missing(root) == ["receipts/business_date=2026-11-15"]
 
 
 @pytest.mark.parametrize("write", [str, lambda root: f"{root}/", lambda root: root.as_uri()])
-def test_a_landing_zone_may_be_a_path_or_a_uri(landing, write):
+def test_the_landing_zone_can_be_a_path_or_a_uri(landing, write):
     assert missing(write(landing(COMPLETE))) == []
 
 
-def test_a_store_that_does_not_answer_means_look_again(monkeypatch, capsys):
+def test_unreachable_storage_means_retry(monkeypatch, capsys):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    nobody_listens = "s3a://key:secret@chain/landing?endpoint_override=127.0.0.1:9&scheme=http&region=eu-west-1"
+    unreachable = "s3a://key:secret@chain/landing?endpoint_override=127.0.0.1:9&scheme=http&region=eu-west-1"
     with pytest.raises(SystemExit, match="75"):
-        main(Settings(business_date=DAY, landing=nobody_listens))
+        main(Settings(business_date=DAY, landing=unreachable))
     assert "no answer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", ["nowhere", "ftp://chain/landing", "file://landing"])
-def test_a_landing_zone_that_cannot_be_is_an_error_that_names_it(tmp_path, monkeypatch, wrong):
+def test_the_error_for_an_invalid_landing_zone_names_it(tmp_path, monkeypatch, wrong):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=wrong):
         missing_folders(wrong, DAY)

@@ -1,11 +1,11 @@
 from jobs.build_affinity import screen_lines, screen_products
 
 
-def test_a_line_that_cannot_be_used_has_a_reason(rows):
+def test_an_unusable_line_is_rejected_with_a_reason(rows):
     cases = [
         ({}, None),
         ({"quantity": -1.0, "amount": -2.0}, None),
-        ({"receipt_id": "nobody"}, "receipt_unknown"),
+        ({"receipt_id": "unknown"}, "receipt_unknown"),
         ({"receipt_id": "rejected"}, "receipt_quarantined"),
         ({"product_id": "000000"}, "product_unknown"),
         ({"line_no": None}, "missing_value"),
@@ -23,7 +23,7 @@ def test_a_line_that_cannot_be_used_has_a_reason(rows):
     }
 
 
-def test_a_product_that_cannot_be_used_has_a_reason(rows):
+def test_an_unusable_product_is_rejected_with_a_reason(rows):
     reasons = {"good": None, "no age": None, "age": "impossible_min_age", "category": "missing_value"}
     products = rows(
         "products",

@@ -30,7 +30,7 @@ def write_warehouse(root: Path, table: str, rows: list[dict]) -> None:
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Path:
-    """Four shoppers: 20, 20, 40 and 40 years old. The first two buy beer, all buy bread."""
+    """Four shoppers of 20, 20, 40 and 40 years. The first two buy beer, all buy bread."""
     receipts = [f"r{i}" for i in range(4)]
     ages = ["photo_id,receipt_id,true_age", "p0,r0,20", "p1,r1,20", "p2,r2,40", "p3,r3,40", ",r4,40"]
     (tmp_path / "truth").mkdir()
@@ -84,10 +84,10 @@ def printed_rows(capsys: pytest.CaptureFixture) -> list[list[str]]:
     return [line.split() for line in capsys.readouterr().out.splitlines() if line]
 
 
-def test_ages_matches_and_indices_stand_beside_the_truth(chain, capsys):
+def test_ages_matches_and_indices_are_compared_with_the_truth(chain, capsys):
     main(settings(chain))
     rows = printed_rows(capsys)
-    # Errors 2, 0, 1, 5 years; every one is 10 from the median, 30.
+    # Errors 2, 0, 1, 5 years; the error of the median, 30, is always 10.
     assert ["4", "2", "10", "30"] in rows
     assert ["photos", "4", "2", "0.5"] in rows
     assert ["receipts", "4", "2", "0.5"] in rows
@@ -97,7 +97,7 @@ def test_ages_matches_and_indices_stand_beside_the_truth(chain, capsys):
     assert "stated_index" not in {row[0] for row in rows}
 
 
-def test_stated_indices_are_shown_where_the_truth_has_them(chain, capsys):
+def test_stated_indices_are_shown_if_the_truth_has_them(chain, capsys):
     stated = "age_band,category,affinity_index\n18-29,Beer,190\n18-29,Bread,100\n30-44,Bread,100\n"
     (chain / "truth" / "category_affinity.csv").write_text(stated)
     main(settings(chain, business_date=DATE))
@@ -113,13 +113,13 @@ def test_stated_indices_are_shown_where_the_truth_has_them(chain, capsys):
         ({"window_days": 28}, r"--window-days 28 .* there are: 7 on 2026-11-09"),
     ],
 )
-def test_a_date_or_window_that_was_not_built_is_refused(chain, flags, message):
+def test_a_date_or_window_without_results_is_an_error(chain, flags, message):
     with pytest.raises(InputError, match=message):
         main(settings(chain, **flags))
 
 
 @pytest.mark.parametrize("missing", ["truth/ages.csv", "landing/receipts"])
-def test_a_source_that_is_not_there_is_named(chain, missing):
+def test_the_error_for_a_missing_source_names_it(chain, missing):
     (chain / missing).rename(chain / "elsewhere")
     with pytest.raises(InputError, match=f"{missing} cannot be read"):
         main(settings(chain))

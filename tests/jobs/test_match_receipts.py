@@ -34,17 +34,17 @@ def matches(rows):
     return match
 
 
-def test_a_photo_belongs_to_a_receipt_from_grace_before_opening_to_grace_after_closing(matches):
+def test_a_photo_matches_a_receipt_within_the_grace_period(matches):
     photos = [photo("early", -5.001), photo("first", -5), photo("in", 30), photo("last", 65), photo("late", 65.001)]
     assert matches(photos, [receipt("r", 0, 60)]) == {"first": "r", "in": "r", "last": "r"}
 
 
-def test_another_till_or_store_is_another_customer(matches):
+def test_a_photo_of_another_till_or_store_does_not_match(matches):
     photos = [photo("till", 30, till_id="t2"), photo("store", 30, store_id="s2")]
     assert matches(photos, [receipt("r", 0, 60)]) == {}
 
 
-def test_inside_beats_outside_then_the_smaller_gap_then_the_nearer_middle_then_the_name(matches):
+def test_a_photo_belongs_to_the_nearest_receipt(matches):
     receipts = [receipt("a", 0, 60), receipt("b", 62, 120), receipt("d", 200, 260), receipt("c", 200, 260)]
     photos = [photo("inside_a", 59), photo("gap_a", 60.5), photo("gap_b", 61.5), photo("tie", 230)]
     assert matches(photos, receipts) == {"inside_a": "a", "gap_a": "a", "gap_b": "b", "tie": "c"}
@@ -52,14 +52,14 @@ def test_inside_beats_outside_then_the_smaller_gap_then_the_nearer_middle_then_t
     assert matches([photo("p", 30)], overlapping) == {"p": "short"}
 
 
-def test_receipts_across_slots_and_midnight_find_their_photos_once(matches):
+def test_receipts_across_slots_and_midnight_match_each_photo_once(matches):
     overnight = receipt("r", 14 * 3600 + 50 * 60, 15 * 3600 + 10 * 60)
     photos = [photo("before", 15 * 3600 - 1), photo("midnight", 15 * 3600), photo("after", 15 * 3600 + 1)]
     assert matches(photos, [overnight]) == {"before": "r", "midnight": "r", "after": "r"}
     assert matches([photo("grace", 598)], [receipt("r", 601, 660)]) == {"grace": "r"}
 
 
-def test_no_photos_and_no_receipts_match_nothing(matches):
+def test_no_photos_or_no_receipts_give_no_matches(matches):
     assert matches([], [receipt("r", 0, 60)]) == {}
     assert matches([photo("p", 30)], []) == {}
 
@@ -69,20 +69,20 @@ def test_several_photos_are_combined_by_the_median(rows):
         {"photo_id": f"p{i}", "age_years": age, "p_under_18": p}
         for i, (age, p) in enumerate([(20.0, 0.5), (28.0, 0.1), (60.0, 0.0)])
     ]
-    receipts = rows("receipts", {"receipt_id": "r1", "cashier_id": "c7"}, {"receipt_id": "unseen"})
+    receipts = rows("receipts", {"receipt_id": "r1", "cashier_id": "c7"}, {"receipt_id": "without_photo"})
     matched = rows("restricted/photo_ages", *ages).withColumn("receipt_id", F.lit("r1"))
     (row,) = combine_photos(matched, receipts, BANDS).collect()
     assert (row.receipt_id, row.cashier_id, row.age_years, row.age_band) == ("r1", "c7", 28.0, "18-29")
     assert (row.n_photos, row.photo_ids, row.p_under_18, row.p_under_25) == (3, ["p0", "p1", "p2"], 0.1, None)
 
 
-def test_an_age_is_rounded_to_completed_years_and_falls_in_one_band(spark):
+def test_an_age_is_rounded_to_completed_years_and_belongs_to_one_band(spark):
     bands = {0.0: "under_18", 17.49: "under_18", 17.5: "18-29", 29.49: "18-29", 29.5: "30_plus", 100.0: "30_plus"}
     frame = spark.createDataFrame([(age_years,) for age_years in bands], "age_years double")
     assert dict(frame.select("age_years", age_band(F.col("age_years"), BANDS)).collect()) == bands
 
 
-def test_a_receipt_that_cannot_be_used_has_a_reason(rows):
+def test_an_unusable_receipt_is_rejected_with_a_reason(rows):
     cases = [
         ({}, None),
         ({"closed_at": NINE}, None),
@@ -100,7 +100,10 @@ def test_a_receipt_that_cannot_be_used_has_a_reason(rows):
     }
 
 
-def test_a_time_too_large_to_compute_with_does_not_stop_the_night(rows):
-    ends_of_time = {"opened_at": F.timestamp_micros(F.lit(-(2**63))), "closed_at": F.timestamp_micros(F.lit(2**63 - 1))}
-    screened = screen_receipts(rows("receipts", {}).withColumns(ends_of_time), NINE.date())
+def test_an_extreme_time_is_rejected_without_an_error(rows):
+    extreme_times = {
+        "opened_at": F.timestamp_micros(F.lit(-(2**63))),
+        "closed_at": F.timestamp_micros(F.lit(2**63 - 1)),
+    }
+    screened = screen_receipts(rows("receipts", {}).withColumns(extreme_times), NINE.date())
     assert [row.reason for row in screened.select("reason").collect()] == ["time_off_date"]

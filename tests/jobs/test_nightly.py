@@ -1,4 +1,4 @@
-"""The whole night on a small chain: what lands where, again, when killed, and when told wrong."""
+"""The whole night on a small chain: results, a second run, killed jobs and wrong input."""
 
 import dataclasses
 import json
@@ -49,7 +49,7 @@ def flags(chain: Path, warehouse: Path, model: Path) -> nightly.Settings:
 
 
 def contents(warehouse: Path) -> dict[str, list]:
-    """All rows of all tables."""
+    """Return all rows of all tables."""
     with connect(str(warehouse), restricted=True) as connection:
         return {
             name: sorted(connection.sql(f"FROM {name.replace('/', '.')}").fetchall(), key=str) for name in WAREHOUSE
@@ -59,7 +59,7 @@ def contents(warehouse: Path) -> dict[str, list]:
 @pytest.fixture(scope="module")
 def night(spark, chain, model_folder, tmp_path_factory) -> Path:
     warehouse = tmp_path_factory.mktemp("warehouse")
-    assert spark  # the session of the tests, which the night finds running
+    assert spark  # the night uses this session
     nightly.main(flags(chain, warehouse, model_folder))
     return warehouse
 
@@ -69,23 +69,23 @@ def auditor(night) -> duckdb.DuckDBPyConnection:
     return connect(str(night), restricted=True)
 
 
-def test_every_blemish_is_in_quarantine_with_its_reason_or_used(auditor, chain):
+def test_every_blemish_is_quarantined_with_its_reason_or_used(auditor, chain):
     blemishes = json.loads((chain / "truth" / "blemishes.json").read_text())
     assert set(blemishes) == REASONS.keys() | HARMLESS | DUPLICATE.keys()
-    found = dict(auditor.sql("SELECT reason, count(*) FROM restricted.quarantine GROUP BY ALL").fetchall())
-    wanted = {reason: len(blemishes[kind]) for kind, reason in REASONS.items()}
-    # The lines of the receipt that closes before it opens go with it.
-    assert found.pop("receipt_quarantined", 0) >= 0
-    assert found == wanted
-    doubles = dict(
+    counts = dict(auditor.sql("SELECT reason, count(*) FROM restricted.quarantine GROUP BY ALL").fetchall())
+    expected = {reason: len(blemishes[kind]) for kind, reason in REASONS.items()}
+    # The lines of the receipt that closes before it opens are in quarantine too.
+    assert counts.pop("receipt_quarantined", 0) >= 0
+    assert counts == expected
+    duplicates = dict(
         auditor.sql(
             "SELECT source_table, value FROM analytics.run_quality WHERE measure = 'rows_duplicate' AND value > 0"
         ).fetchall()
     )
-    assert doubles == {table: len(blemishes[kind]) for kind, table in DUPLICATE.items()}
+    assert duplicates == {table: len(blemishes[kind]) for kind, table in DUPLICATE.items()}
 
 
-def test_photos_in_odd_but_readable_formats_have_an_age(auditor, chain):
+def test_photos_in_unusual_but_readable_formats_have_an_age(auditor, chain):
     blemishes = json.loads((chain / "truth" / "blemishes.json").read_text())
     for kind in ("png_named_jpg_still_readable", "grayscale_still_readable"):
         for path in blemishes[kind]:
@@ -93,7 +93,7 @@ def test_photos_in_odd_but_readable_formats_have_an_age(auditor, chain):
             assert auditor.execute(age, [Path(path).stem]).fetchall()
 
 
-def test_for_every_source_table_rows_in_are_rows_used_quarantined_or_duplicate(auditor, chain):
+def test_every_row_of_a_source_table_is_used_quarantined_or_duplicate(auditor, chain):
     counts: dict[str, dict[str, float]] = {}
     for table, measure, value in auditor.sql(
         "SELECT source_table, measure, value FROM analytics.run_quality WHERE source_table <> ''"
@@ -108,7 +108,7 @@ def test_for_every_source_table_rows_in_are_rows_used_quarantined_or_duplicate(a
         assert measures["rows_in"] == sum(measures[f"rows_{part}"] for part in ("used", "quarantined", "duplicate"))
 
 
-def test_photos_are_matched_to_the_receipts_they_were_taken_at(auditor, chain):
+def test_photos_are_matched_to_their_true_receipts(auditor, chain):
     auditor.register("truth", pacsv.read_csv(chain / "truth" / "ages.csv"))
     right, matched = auditor.sql(
         """SELECT count_if(truth.receipt_id = ages.receipt_id), count(*)
@@ -119,7 +119,7 @@ def test_photos_are_matched_to_the_receipts_they_were_taken_at(auditor, chain):
     assert right == matched
 
 
-def test_a_second_run_scores_again_only_what_was_unreadable_and_changes_no_row(night, chain, model_folder, capsys):
+def test_a_second_run_scores_only_unreadable_photos_and_changes_no_row(night, chain, model_folder, capsys):
     before = contents(night)
     nightly.main(flags(chain, night, model_folder))
     statuses = DeltaTable(night / "restricted" / "photo_ages").to_pyarrow_table()["status"].to_pylist()
@@ -142,7 +142,7 @@ def date_flags(landing: Path, warehouse: Path) -> list[object]:
     return ["--business-date", DATE, "--landing", landing, "--warehouse", warehouse]
 
 
-def test_a_job_killed_while_it_writes_leaves_the_old_date_and_a_second_run_repairs_it(night, chain, tmp_path):
+def test_a_job_killed_during_a_write_leaves_the_old_rows_and_can_be_run_again(night, chain, tmp_path):
     warehouse = tmp_path / "warehouse"
     shutil.copytree(night, warehouse)
     table, staging = warehouse / "restricted" / "receipt_ages", warehouse / "restricted" / "_staging"
@@ -182,7 +182,7 @@ runpy.run_module("jobs.match_receipts", run_name="__main__")
 """
 
 
-def test_a_job_killed_between_its_table_and_its_report_stops_the_next_one(night, chain, tmp_path):
+def test_the_next_job_fails_if_a_job_was_killed_before_its_report(night, chain, tmp_path):
     warehouse = tmp_path / "warehouse"
     shutil.copytree(night, warehouse)
     arguments = [*date_flags(chain / "landing", warehouse), "--age-bands", "under_18", "18_plus"]
@@ -200,7 +200,7 @@ def test_a_job_killed_between_its_table_and_its_report_stops_the_next_one(night,
 
 @pytest.fixture
 def landing(chain, tmp_path) -> Path:
-    """A landing zone of its own, photos left out."""
+    """A copy of the landing zone without photos."""
     return shutil.copytree(chain / "landing", tmp_path / "landing", ignore=shutil.ignore_patterns("photos"))
 
 
@@ -214,7 +214,7 @@ def wrong_type(landing: Path, _: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda landing, _: shutil.rmtree(landing / "receipt_lines"), "receipt_lines of 2026-11-09 is absent"),
+        (lambda landing, _: shutil.rmtree(landing / "receipt_lines"), "receipt_lines of 2026-11-09 is missing"),
         (wrong_type, "column id_checked is string"),
         (lambda _, model: shutil.rmtree(model), "is not a model folder"),
         (lambda _, model: (model / "weights.safetensors").write_bytes(b"x"), "weights.safetensors has hash"),
@@ -229,7 +229,7 @@ def test_wrong_input_stops_the_night_before_anything_is_written(landing, model_f
     assert not warehouse.exists()
 
 
-def test_the_night_takes_each_flag_of_its_steps_once():
+def test_nightly_has_each_flag_of_its_steps_once():
     steps = (score_photos, match_receipts, build_affinity)
     defaults = {field.name: field.default for step in steps for field in dataclasses.fields(step.Settings)}
     assert {field.name: field.default for field in dataclasses.fields(nightly.Settings)} == defaults
@@ -244,7 +244,7 @@ def test_the_night_takes_each_flag_of_its_steps_once():
     ],
     ids=["unwritable", "gap between bands", "date form"],
 )
-def test_a_wrong_flag_is_one_readable_error_and_exit_code_2(chain, tmp_path, arguments, message):
+def test_a_wrong_flag_gives_a_readable_error_and_exit_code_2(chain, tmp_path, arguments, message):
     job = program("match_receipts", *date_flags(chain / "landing", tmp_path / "warehouse"), *arguments)
     output, errors = job.communicate(timeout=120)
     assert (job.returncode, output) == (2, "")
@@ -254,7 +254,7 @@ def test_a_wrong_flag_is_one_readable_error_and_exit_code_2(chain, tmp_path, arg
     assert not (tmp_path / "warehouse").exists()
 
 
-def test_spark_without_java_is_one_readable_error(landing, tmp_path):
+def test_missing_java_gives_a_readable_error(landing, tmp_path):
     environment = os.environ | {"JAVA_HOME": str(tmp_path), "PATH": str(Path(sys.executable).parent)}
     job = program("match_receipts", *date_flags(landing, tmp_path / "warehouse"), env=environment)
     _, errors = job.communicate(timeout=120)

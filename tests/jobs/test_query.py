@@ -1,4 +1,3 @@
-import dataclasses
 import datetime as dt
 import re
 import subprocess
@@ -66,36 +65,36 @@ def run_main(warehouse: Path, statement: str, *param: str, **flags) -> None:
     main(Settings(statement=statement, warehouse=str(warehouse), param=param, **flags))
 
 
-def test_tables_are_named_as_their_folders(analyst):
+def test_tables_have_the_names_of_their_folders(analyst):
     answer = execute(analyst, "SELECT item, age_band FROM analytics.age_category_affinity ORDER BY 2", {})
     assert answer == Answer(columns=["item", "age_band"], rows=[("Beer", "18-29"), ("Beer", "60_plus")])
 
 
-def test_a_table_that_no_job_has_written_yet_is_empty(analyst):
+def test_a_table_that_was_never_written_is_empty(analyst):
     assert execute(analyst, "SELECT lift FROM analytics.age_product_affinity", {}).rows == []
 
 
-def test_a_connection_answers_as_of_the_moment_it_was_opened(tmp_path):
+def test_a_connection_reads_the_tables_as_of_its_opening(tmp_path):
     write(tmp_path, "analytics/run_quality", quality())
     opened = connect(str(tmp_path))
     write(tmp_path, "analytics/run_quality", quality())
     assert execute(opened, "SELECT count(*) FROM analytics.run_quality", {}).rows == [(1,)]
 
 
-def test_restricted_tables_show_only_when_asked_for(analyst, auditor):
+def test_restricted_tables_are_shown_only_on_request(analyst, auditor):
     statement = "SELECT photo_id FROM restricted.photo_ages ORDER BY 1"
-    with pytest.raises(InputError, match=r"restricted\.\* only with --restricted") as refused:
+    with pytest.raises(InputError, match=r"restricted\.\* only with --restricted") as error:
         execute(analyst, statement, {})
-    assert "tables: analytics.age_affinity, analytics.age_bands, " in str(refused.value)
+    assert "tables: analytics.age_affinity, analytics.age_bands, " in str(error.value)
     assert execute(auditor, statement, {}).rows == [("p1",), ("p2",)]
 
 
-def test_restricted_rows_are_not_there_under_any_other_name_either(analyst):
-    shown = {row[0] for row in analyst.execute("SELECT view_name FROM duckdb_views()").fetchall()}
-    assert not [name for name in shown if "photo_ages" in name]
+def test_restricted_rows_are_not_available_under_another_name(analyst):
+    names = {row[0] for row in analyst.execute("SELECT view_name FROM duckdb_views()").fetchall()}
+    assert not [name for name in names if "photo_ages" in name]
 
 
-def test_an_unknown_table_lists_the_known_ones(auditor):
+def test_the_error_for_an_unknown_table_lists_the_known_tables(auditor):
     with pytest.raises(InputError, match=r"Table with name nope .*analytics\.run_quality, .*restricted\."):
         execute(auditor, "SELECT * FROM nope", {})
 
@@ -119,24 +118,24 @@ def test_an_unknown_table_lists_the_known_ones(auditor):
         "RESET lock_configuration",
     ],
 )
-def test_no_file_beside_the_tables_can_be_read_or_written(analyst, warehouse, reading):
+def test_a_statement_cannot_read_or_write_other_files(analyst, warehouse, reading):
     statement = reading.format(file=next(warehouse.glob("restricted/*/*/*.parquet")), folder=warehouse)
     with pytest.raises(InputError, match=r"^[^\n]+$"):
         execute(analyst, statement, {})
-    # The connection itself refuses, not only our reading of the statement.
+    # The connection fails too, not only the check of the statement.
     with pytest.raises(duckdb.Error, match=r"disabled|locked|does not exist"):
         analyst.execute(statement)
     assert not list(warehouse.glob("out*"))
 
 
-def test_a_variable_of_this_program_is_no_table(analyst):
+def test_a_python_variable_is_not_a_table(analyst):
     secret = pa.table({"a": [1]})
     with pytest.raises(duckdb.CatalogException):
         analyst.execute("SELECT * FROM secret")
     assert len(secret) == 1
 
 
-def test_a_business_date_is_a_date(analyst):
+def test_the_business_date_has_the_type_date(analyst):
     answer = execute(analyst, "SELECT $business_date - 1", {"business_date": "2026-11-09"})
     assert answer.rows == [(dt.date(2026, 11, 8),)]
     with pytest.raises(InputError, match=r"business_date='9\.11\.' should be a date"):
@@ -154,12 +153,12 @@ def test_parameters_are_parsed_as_text():
 @pytest.mark.parametrize(
     ("pairs", "message"), [(["band"], "NAME=VALUE"), (["=1"], "NAME=VALUE"), (["a=1", "a=2"], "twice")]
 )
-def test_a_parameter_that_cannot_be_understood_is_refused(pairs, message):
+def test_a_malformed_parameter_is_rejected(pairs, message):
     with pytest.raises(InputError, match=message):
         parse_parameters(pairs)
 
 
-def test_a_statement_is_sql_a_file_a_shipped_name_or_a_folder(tmp_path):
+def test_a_statement_can_be_sql_a_file_a_shipped_name_or_a_folder(tmp_path):
     file = tmp_path / "my question.sql"
     file.write_text("SELECT 7")
     assert statements("SELECT 1") == {"statement": "SELECT 1"}
@@ -176,12 +175,12 @@ def test_a_statement_is_sql_a_file_a_shipped_name_or_a_folder(tmp_path):
         ("nope.sql", "nope.sql cannot be read"),
     ],
 )
-def test_a_statement_that_is_not_there_is_refused(named, message):
+def test_a_missing_statement_is_an_error(named, message):
     with pytest.raises(InputError, match=message):
         statements(named)
 
 
-def test_the_newest_date_is_the_default_and_is_said(analyst, capsys):
+def test_the_newest_date_is_the_default_and_is_printed(analyst, capsys):
     named = {
         "a": "SELECT value FROM analytics.run_quality WHERE business_date = $business_date",
         "b": "SELECT $x",
@@ -191,31 +190,31 @@ def test_the_newest_date_is_the_default_and_is_said(analyst, capsys):
     assert "business_date=2026-11-09 (not given" in capsys.readouterr().err
 
 
-def test_a_parameter_that_no_statement_takes_is_refused(analyst):
+def test_a_parameter_that_no_statement_takes_is_rejected(analyst):
     with pytest.raises(InputError, match=r"a, b takes \$business_date; found \$band"):
         answer_each(analyst, {"a": "SELECT 1", "b": "SELECT $business_date"}, {"band": "18-29"})
 
 
-def test_a_date_is_required_where_no_job_has_reported(tmp_path):
+def test_a_date_is_required_if_the_affinity_table_is_empty(tmp_path):
     write(tmp_path, "analytics/run_quality", quality())
     with pytest.raises(InputError, match="age_category_affinity is empty"):
         answer_each(connect(str(tmp_path)), {"a": "SELECT $business_date"}, {})
 
 
-def test_a_warehouse_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_warehouse_is_an_error(tmp_path):
     with pytest.raises(InputError, match="nowhere holds no Delta table"):
         connect(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="--warehouse is required: the environment has no BREAD_SALT_WAREHOUSE"):
         main(Settings(statement="SELECT 1", warehouse=""))
 
 
-def test_failed_checks_have_their_rows(auditor):
+def test_failed_checks_contain_the_offending_rows(auditor):
     failed = failed_checks(auditor, DATE)
     assert ("restricted.receipt_ages", 0) in failed["checks/date_is_complete"].rows
     assert "checks/ages_fit_their_bands" not in failed
 
 
-def test_rows_where_none_are_expected_are_counted_but_not_shown_and_exit_with_1(warehouse, capsys):
+def test_expect_empty_prints_only_row_counts_and_exits_with_1(warehouse, capsys):
     with pytest.raises(SystemExit, match="1"):
         run_main(warehouse, "checks", "business_date=2026-11-09", restricted=True, expect_empty=True)
     printed = capsys.readouterr()
@@ -225,15 +224,15 @@ def test_rows_where_none_are_expected_are_counted_but_not_shown_and_exit_with_1(
     run_main(warehouse, "SELECT 1 WHERE false", expect_empty=True)
 
 
-def test_the_program_answers_from_a_terminal_and_loads_neither_spark_nor_torch(warehouse):
+def test_the_command_line_answers_without_loading_spark_or_torch(warehouse):
     program = (
         "import sys, runpy\n"
         "try: runpy.run_module('jobs.query', run_name='__main__')\n"
         "finally: print({'torch', 'pyspark'} & set(sys.modules), file=sys.stderr)"
     )
-    asked = ["analyst/category_across_bands", "--param", "level=category", "--param", "item=Beer"]
+    arguments = ["analyst/category_across_bands", "--param", "level=category", "--param", "item=Beer"]
     finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, *asked, "--param", "window_days=7", "--format", "csv"],
+        [sys.executable, "-W", "error", "-c", program, *arguments, "--param", "window_days=7", "--format", "csv"],
         env={"BREAD_SALT_WAREHOUSE": str(warehouse)},
         capture_output=True,
         text=True,
@@ -247,7 +246,7 @@ def test_the_program_answers_from_a_terminal_and_loads_neither_spark_nor_torch(w
     assert oldest == "60_plus,,,,,,,fewer_than_10_receipts"
 
 
-def test_a_mistake_at_the_terminal_is_one_line_and_exits_with_2(warehouse):
+def test_a_wrong_statement_gives_one_error_line_and_exit_code_2(warehouse):
     finished = subprocess.run(
         [sys.executable, "-m", "jobs.query", "SELECT * FROM nope", "--warehouse", str(warehouse)],
         capture_output=True,
@@ -257,8 +256,3 @@ def test_a_mistake_at_the_terminal_is_one_line_and_exits_with_2(warehouse):
     assert finished.returncode == 2
     assert finished.stderr.count("\n") == 1
     assert finished.stderr.startswith("error: Catalog Error: Table with name nope does not exist!")
-
-
-def test_every_flag_is_listed():
-    names = {field.name for field in dataclasses.fields(Settings)}
-    assert names == {"statement", "warehouse", "param", "format", "restricted", "expect_empty"}

@@ -39,11 +39,11 @@ UNSAFE = [
 @pytest.mark.parametrize(("paths", "safe"), [(SAFE, True), (UNSAFE, False)])
 def test_only_paths_below_the_landing_zone_are_safe(spark, paths, safe):
     frame = spark.createDataFrame([(path,) for path in paths], "path string")
-    found = [path for path, judged in frame.select("path", path_is_safe(F.col("path"))).collect() if judged is not safe]
-    assert found == []
+    results = frame.select("path", path_is_safe(F.col("path"))).collect()
+    assert [path for path, is_safe in results if is_safe is not safe] == []
 
 
-def test_an_event_that_cannot_be_used_has_a_reason(rows):
+def test_an_unusable_event_is_rejected_with_a_reason(rows):
     cases = [
         ({}, None),
         ({"photo_id": None}, "missing_value"),
@@ -64,12 +64,12 @@ def test_an_event_that_cannot_be_used_has_a_reason(rows):
 
 
 def reason_of(read, path):
-    with pytest.raises(UnreadablePhotoError) as caught:
+    with pytest.raises(UnreadablePhotoError) as error:
         read(path)
-    return caught.value.reason
+    return error.value.reason
 
 
-def test_what_cannot_be_read_has_a_reason_and_what_is_outside_is_not_opened(tmp_path):
+def test_an_unreadable_photo_has_a_reason_and_an_outside_file_is_not_opened(tmp_path):
     root, outside = tmp_path / "landing", tmp_path / "secret.jpg"
     root.mkdir()
     outside.write_bytes(b"secret")
@@ -88,7 +88,7 @@ def test_what_cannot_be_read_has_a_reason_and_what_is_outside_is_not_opened(tmp_
     assert reason_of(read, "huge.jpg") == "file_too_large"
 
 
-def test_a_store_that_cannot_be_reached_is_an_error_and_not_a_missing_photo(tmp_path, monkeypatch):
+def test_unreachable_storage_is_an_error_and_not_a_missing_photo(tmp_path, monkeypatch):
     def unreachable(*_):
         raise OSError(5, "Input/output error")
 
@@ -100,18 +100,18 @@ def test_a_store_that_cannot_be_reached_is_an_error_and_not_a_missing_photo(tmp_
         read("a.jpg")
 
 
-def test_a_path_that_is_no_text_is_not_safe(spark):
+def test_a_path_of_invalid_utf8_is_not_safe(spark):
     frame = spark.sql("SELECT CAST(X'70E92E6A7067' AS STRING) AS path")
     assert frame.select(path_is_safe(F.col("path"))).collect() == [(False,)]
 
 
-def test_a_machine_that_holds_another_model_refuses(model_folder):
+def test_a_machine_with_another_model_version_fails(model_folder):
     assert shared(model_folder, version(model_folder), "cpu").version == version(model_folder)
     with pytest.raises(RuntimeError, match=f"holds model {version(model_folder)} on this machine; wanted v9"):
         shared(model_folder, "v9", "cpu")
 
 
-def test_only_photos_that_this_model_has_not_scored_are_scored(rows, chain, model_folder):
+def test_a_photo_that_this_model_has_scored_is_not_scored_again(rows, chain, model_folder):
     photo = sorted((chain / "landing" / "photos").glob("*/*.jpg"))[1].relative_to(chain / "landing")
     events = rows(
         "photo_events", *({"photo_id": name, "path": str(photo)} for name in ("old", "retry", "other", "new"))
@@ -132,9 +132,7 @@ def test_only_photos_that_this_model_has_not_scored_are_scored(rows, chain, mode
 
 
 @pytest.mark.usefixtures("spark")
-def test_a_run_ends_with_the_model_it_began_with_though_the_link_to_it_moves(
-    chain, model_folder, tmp_path, monkeypatch
-):
+def test_a_run_uses_one_model_even_if_the_link_moves(chain, model_folder, tmp_path, monkeypatch):
     first, second, link = (tmp_path / "store" / name for name in ("first", "second", "current"))
     for folder in (first, second):
         shutil.copytree(model_folder, folder)
@@ -144,15 +142,15 @@ def test_a_run_ends_with_the_model_it_began_with_though_the_link_to_it_moves(
     card = json.loads((second / "model.json").read_text())
     (second / "model.json").write_text(json.dumps({**card, "note": "a later model"}))
     link.symlink_to("first")
-    compiled_for = []
+    prepared = []
 
-    def promote_meanwhile(model):
-        compiled_for.append(model)
+    def promote_and_prepare(model):
+        prepared.append(model)
         link.unlink()
         link.symlink_to("second")
         return "cpu"
 
-    monkeypatch.setattr(score_photos.predict, "prepare", promote_meanwhile)
+    monkeypatch.setattr(score_photos.predict, "prepare", promote_and_prepare)
     score_photos.main(
         score_photos.Settings(
             business_date=DATE, landing=str(landing), warehouse=str(tmp_path / "warehouse"), model=link
@@ -161,4 +159,4 @@ def test_a_run_ends_with_the_model_it_began_with_though_the_link_to_it_moves(
     ages = DeltaTable(tmp_path / "warehouse" / "restricted" / "photo_ages").to_pyarrow_table()
     assert set(ages["model_version"].to_pylist()) == {version(first)} != {version(second)}
     assert set(ages["status"].to_pylist()) >= {"scored"}
-    assert compiled_for == [first]  # so the package lies beside the version, not beside the link
+    assert prepared == [first]  # so the package is stored beside the version, not beside the link

@@ -16,7 +16,7 @@ WaitUntilEnded = Callable[[int], None]
 
 
 class Program:
-    """A Python process and the descendants that were seen so far."""
+    """A Python process and the descendants seen so far."""
 
     def __init__(self, *arguments: str | Path) -> None:
         command = [sys.executable, *map(str, arguments)]
@@ -39,7 +39,7 @@ class Program:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Program]]:
-    """Run Python; after the test, kill what is left."""
+    """Run Python; kill the remaining processes after the test."""
     programs: list[Program] = []
 
     def run(*arguments: str | Path) -> Program:
@@ -98,7 +98,7 @@ def test_nightly_run_ends_its_jvm_and_python_workers(
     wait_until: Wait,
     wait_until_ended: WaitUntilEnded,
 ) -> None:
-    """The JVM exits when its input is closed, and the workers exit when the JVM closes theirs."""
+    """The JVM exits when its input is closed, and the workers when the JVM closes theirs."""
     places = ["--landing", chain / "landing", "--warehouse", tmp_path, "--model", model_folder]
     nightly = start("-m", "jobs.nightly", "--business-date", "2026-11-09", *places)
     wait_until(lambda: nightly.has_started("SparkSubmit", "pyspark.daemon"))

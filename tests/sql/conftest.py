@@ -1,4 +1,4 @@
-"""Small tables from rows that state only what matters, and what runs a statement over them."""
+"""Small tables from rows with default values, and fixtures that run a statement over them."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -22,7 +22,7 @@ SCHEMAS = {
     **{f"truth/{name}": schema for name, schema in TRUTH.items()},
 }
 
-# One healthy cell, bought by every fifth receipt of its band and of all.
+# A consistent cell, bought by 20 % of the receipts of its band and of all receipts.
 MEASURES = {
     "n_receipts_with_item": 20,
     "quantity": 25.0,
@@ -61,38 +61,39 @@ BY_TYPE = {
 }
 
 
-def _row(schema: pa.Schema, stated: dict) -> dict:
-    if unknown := set(stated) - set(schema.names):
+def _row(schema: pa.Schema, partial: dict) -> dict:
+    if unknown := set(partial) - set(schema.names):
         raise ValueError(f"columns {sorted(unknown)} are not among {schema.names}")
     defaults = {f.name: DEFAULTS.get(f.name, BY_TYPE.get(f.type, f.name)) for f in schema}
-    if stated.get("suppressed_reason"):
+    if partial.get("suppressed_reason"):
         defaults |= dict.fromkeys(MEASURES.keys() & set(schema.names))
-    return defaults | stated
+    return defaults | partial
 
 
 @pytest.fixture(scope="session")
 def arrow_tables() -> Callable[[dict], dict[str, pa.Table]]:
-    """Turn `{table: rows}` into Arrow tables by the contract's schemas, with defaults for columns left out.
+    """Convert `{table: rows}` into Arrow tables with the schemas of the contract; missing columns have defaults.
 
-    Unless a case states `analytics/age_bands`, the default bands hold on each date of the case.
+    Without `analytics/age_bands`, each date of the case has the default bands.
 
-    A table outside the contract is `{columns: {name: Arrow type}, rows: [...]}`, or has the columns of one of
-    the contract: `{like: landing/receipt_lines, rows: [...]}`. Tables of the contract that are not mentioned
-    are empty.
+    A table outside the contract is `{columns: {name: Arrow type}, rows: [...]}`, or has the columns of a table of the
+    contract: `{like: landing/receipt_lines, rows: [...]}`. Other tables of the contract are empty.
     """
 
-    def build(stated: dict) -> dict[str, pa.Table]:
+    def build(given: dict) -> dict[str, pa.Table]:
         schemas, rows = dict(SCHEMAS), {}
-        for name, table in stated.items():
+        for name, table in given.items():
             if isinstance(table, dict) and "like" in table:
                 schemas[name] = SCHEMAS[table["like"]]
             elif isinstance(table, dict):
                 types = {column: pa.type_for_alias(kind) for column, kind in table["columns"].items()}
                 schemas[name] = pa.schema(types)
             elif name not in SCHEMAS:
-                raise ValueError(f"table {name!r} is not in the contract, so its columns have to be stated")
+                raise ValueError(f"table {name!r} is not in the contract, so its columns are required")
             rows[name] = table["rows"] if isinstance(table, dict) else table
-        dates = {DATE} | {row["business_date"] for given in rows.values() for row in given if "business_date" in row}
+        dates = {DATE} | {
+            row["business_date"] for table_rows in rows.values() for row in table_rows if "business_date" in row
+        }
         bands = [band._asdict() | {"business_date": date} for date in dates for band in age_bands(DEFAULT_BANDS)]
         rows.setdefault("analytics/age_bands", bands)
         return {
@@ -105,7 +106,7 @@ def arrow_tables() -> Callable[[dict], dict[str, pa.Table]]:
 
 @pytest.fixture(scope="session")
 def run_in_duckdb() -> Callable[[str, dict[str, pa.Table], dict], list[dict]]:
-    """Run a statement over tables that it names as `zone.table`."""
+    """Run a statement whose tables are named `zone.table`."""
 
     def run(statement: str, tables: dict[str, pa.Table], parameters: dict) -> list[dict]:
         with duckdb.connect() as connection:
@@ -119,7 +120,7 @@ def run_in_duckdb() -> Callable[[str, dict[str, pa.Table], dict], list[dict]]:
 
 @pytest.fixture(scope="session")
 def run_in_spark(spark: SparkSession) -> Callable[[str, dict[str, pa.Table], dict], list[dict]]:
-    """Run a statement over tables that it names as `{table}`."""
+    """Run a statement whose tables are named `{table}`."""
 
     def run(statement: str, tables: dict[str, pa.Table], parameters: dict) -> list[dict]:
         named = {name: table for name, table in tables.items() if f"{{{name}}}" in statement}

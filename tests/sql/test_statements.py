@@ -1,7 +1,7 @@
-"""Every statement under sql/ has cases, `<folder>/<name>.yaml` beside this file, and answers them.
+"""Run every statement of `sql/` on its cases in `<folder>/<name>.yaml`.
 
-A case: `name` (a sentence), `params`, `tables` (rows; columns left out get defaults), `expected` (rows in
-order; columns left out are not compared).
+A case: `name` (a sentence), `params`, `tables` (rows; missing columns have defaults), `expected` (rows in order; other
+columns are not compared).
 """
 
 import re
@@ -45,12 +45,12 @@ def test_every_statement_has_cases_and_every_case_file_has_a_statement() -> None
 
 
 @pytest.mark.parametrize("check", sql.names("checks"))
-def test_every_check_has_a_healthy_and_an_offending_case(check: str) -> None:
+def test_every_check_has_a_passing_and_a_failing_case(check: str) -> None:
     assert {bool(case["expected"]) for case in CASES[check]} == {False, True}
 
 
 @pytest.mark.parametrize("check", sql.names("checks"))
-def test_a_check_takes_the_business_date_and_filters_every_input_on_it(check: str) -> None:
+def test_a_check_filters_every_input_by_the_business_date(check: str) -> None:
     statement = sql.load(check)
     assert parameters_named_in(statement) == {"business_date"}
     inputs = re.findall(r"(?:FROM|JOIN) (?:restricted|analytics)\.", statement)
@@ -59,7 +59,7 @@ def test_a_check_takes_the_business_date_and_filters_every_input_on_it(check: st
 
 
 @pytest.mark.parametrize("statement", sql.names("analyst"))
-def test_analysts_statements_read_no_restricted_table(statement: str) -> None:
+def test_analyst_statements_do_not_read_restricted_tables(statement: str) -> None:
     assert "restricted." not in sql.load(statement)
 
 
@@ -78,12 +78,12 @@ def test_a_statement_begins_with_its_question_grain_and_parameters(statement: st
 )
 def test_case(statement: str, case: dict, arrow_tables: Callable, request: pytest.FixtureRequest) -> None:
     run = request.getfixturevalue(RUNNERS[statement.partition("/")[0]])
-    found = run(sql.load(statement), arrow_tables(case.get("tables", {})), case.get("params", {}))
+    actual = run(sql.load(statement), arrow_tables(case.get("tables", {})), case.get("params", {}))
     compared = [
-        {column: row[column] for column in wanted} for row, wanted in zip(found, case["expected"], strict=False)
+        {column: row[column] for column in wanted} for row, wanted in zip(actual, case["expected"], strict=False)
     ]
     assert compared == [
         {name: pytest.approx(value) if isinstance(value, float) else value for name, value in row.items()}
         for row in case["expected"]
     ]
-    assert len(found) == len(case["expected"]), found
+    assert len(actual) == len(case["expected"]), actual

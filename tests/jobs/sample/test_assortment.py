@@ -14,18 +14,20 @@ from jobs.sample.assortment import (
 
 def test_the_true_indices_of_a_category_average_to_100_over_the_shoppers():
     truth = category_affinity().to_pandas().pivot_table(index="category", columns="age_band", values="affinity_index")
-    share = {band.name: AGE_SHARE[(band.low <= AGE_YEARS) & (band.high >= AGE_YEARS)].sum() for band in BANDS}
+    share = {
+        band.age_band: AGE_SHARE[(band.from_years <= AGE_YEARS) & (band.to_years >= AGE_YEARS)].sum() for band in BANDS
+    }
     assert truth.index.size == len(CATEGORIES)
     np.testing.assert_allclose(sum(truth[band] * share[band] for band in share), 100, atol=1e-3)
 
 
-def test_what_everybody_buys_has_index_100_and_alcohol_is_hardly_sold_to_minors():
+def test_bread_has_index_100_and_minors_buy_little_alcohol():
     truth = category_affinity().to_pandas().set_index(["age_band", "category"])["affinity_index"]
     assert (truth.xs("Bread", level="category") == 100).all()
     assert (truth["under_18"][["Beer", "Wine", "Spirits", "Tobacco"]] < 5).all()
 
 
-def test_the_probability_of_a_category_follows_the_stated_formula():
+def test_the_probability_of_a_category_follows_the_formula():
     names = [category.name for category in CATEGORIES]
     probability = category_probability(np.array([17, 20, 45]))
     assert probability.shape == (3, len(CATEGORIES))
@@ -39,7 +41,7 @@ def test_the_probability_of_a_category_follows_the_stated_formula():
     assert ((probability > 0) & (probability <= 1)).all()
 
 
-def test_every_uniform_number_picks_a_product_of_its_category():
+def test_every_uniform_number_picks_a_product_of_the_category():
     goods = assortment(1)
     categories = goods.products["category"].to_pylist()
     for number, category in enumerate(CATEGORIES):
@@ -47,7 +49,7 @@ def test_every_uniform_number_picks_a_product_of_its_category():
         assert {categories[product] for product in picked} == {category.name}
 
 
-def test_products_are_300_to_600_with_unique_ids_and_prices():
+def test_there_are_300_to_600_products_with_unique_ids_and_positive_prices():
     goods = assortment(1)
     assert 300 <= goods.products.num_rows <= 600
     assert len(set(goods.products["product_id"].to_pylist())) == goods.products.num_rows == goods.price.size

@@ -43,7 +43,7 @@ def chain(tmp_path_factory):
     return out
 
 
-def test_every_bad_row_is_there_as_named(chain):
+def test_every_bad_row_is_listed_by_kind(chain):
     named = blemishes(chain)
     receipts, lines, events = (table(chain, name).to_pandas() for name in ("receipts", "receipt_lines", "photo_events"))
     products = pd.read_parquet(chain / "landing" / "products")
@@ -74,7 +74,7 @@ def test_bad_rows_are_on_the_first_date_only(chain):
     assert set(blemishes(chain)) == TABLE_BLEMISHES | FILE_BLEMISHES.keys() | {BOMB}
 
 
-def test_every_bad_file_is_there_as_named(chain):
+def test_every_bad_file_is_listed_by_kind(chain):
     files = {kind: [chain / "landing" / path for path in blemishes(chain)[kind]] for kind in FILE_BLEMISHES}
     assert {kind: len(paths) for kind, paths in files.items()} == FILE_BLEMISHES
     for path in files["truncated_jpeg"]:
@@ -108,7 +108,7 @@ def test_every_other_photo_is_a_readable_crop_of_200_pixels(chain):
             assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (200, 200))
 
 
-def test_the_bomb_is_a_small_file_that_claims_900_million_pixels(chain, monkeypatch):
+def test_the_decompression_bomb_is_a_small_file_of_900_million_pixels(chain, monkeypatch):
     (bomb,) = (chain / "landing" / path for path in blemishes(chain)[BOMB])
     assert bomb.stat().st_size < 4_000_000
     with pytest.raises(Image.DecompressionBombError):
@@ -119,7 +119,7 @@ def test_the_bomb_is_a_small_file_that_claims_900_million_pixels(chain, monkeypa
 
 
 @pytest.mark.parametrize("size", [(8, 8), (100, 60), (1, 17)])
-def test_a_uniform_jpeg_decodes_to_one_grey(size):
+def test_a_uniform_jpeg_decodes_to_a_single_grey(size):
     with Image.open(io.BytesIO(uniform_jpeg(*size))) as image:
         assert image.size == size
         assert image.getextrema() == (128, 128)

@@ -26,7 +26,7 @@ def test_age_can_be_learnt_from_a_face_but_not_from_its_colours():
     assert explained_share(grey @ components[:40].T, ages) > 0.4
 
 
-def test_the_same_seeds_draw_the_same_photo_and_another_view_is_another_file():
+def test_equal_seeds_give_equal_photos_and_other_seeds_give_other_photos():
     photo = face_jpeg(40, [1], [1])
     assert photo == face_jpeg(40, [1], [1])
     assert photo != face_jpeg(40, [1], [2])

@@ -21,9 +21,9 @@ def day():
 
 
 @pytest.mark.parametrize("item", ["category", "product_id"])
-def test_counted_affinities_agree_with_the_stated_ones(day, item):
+def test_counted_affinities_agree_with_the_known_ones(day, item):
     shoppers = day["ages"].drop_duplicates("receipt_id")
-    bands = pd.cut(shoppers["true_age"], [0, 17, 29, 44, 59, 120], labels=[band.name for band in BANDS])
+    bands = pd.cut(shoppers["true_age"], [0, 17, 29, 44, 59, 120], labels=[band.age_band for band in BANDS])
     shoppers = shoppers.assign(age_band=bands.astype(str))
     bought = day["receipt_lines"].merge(day["products"], on="product_id").merge(shoppers, on="receipt_id")
     bought = bought.drop_duplicates(["receipt_id", item])
@@ -48,7 +48,7 @@ def test_a_receipt_has_about_ten_lines_numbered_from_one(day):
     assert 9.5 < numbers["size"].mean() < 11
 
 
-def test_a_till_serves_one_customer_after_another(day):
+def test_receipts_of_a_till_do_not_overlap(day):
     receipts = day["receipts"].sort_values(["store_id", "till_id", "opened_at"])
     tills = receipts.groupby(["store_id", "till_id"])
     gap_seconds = (receipts["opened_at"] - tills["closed_at"].shift()).dt.total_seconds().dropna()
@@ -81,7 +81,7 @@ def test_most_receipts_have_a_photo_and_some_have_two(day):
     assert n_photos.max() == 2
 
 
-def test_identity_checks_are_known_only_where_something_restricted_is_sold(day):
+def test_id_checks_are_recorded_only_for_receipts_with_restricted_products(day):
     lines = day["receipt_lines"].merge(day["products"], on="product_id")
     restricted = lines[lines["min_age"] == 18]
     checked = day["receipts"].set_index("receipt_id")["id_checked"].dropna()

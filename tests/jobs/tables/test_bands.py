@@ -17,10 +17,10 @@ def test_bands_are_read_from_their_names():
         (["under_18", "18-29"], "it ends at 29, it must end at 120"),
         (["18_plus"], "18_plus begins at 18, it must begin at 0"),
         (["under_18", "18-17", "18_plus"], "and not be empty"),
-        (["teens"], "'teens'; a band is written under_18, 18-29 or 60_plus"),
+        (["teens"], "'teens'; write a band as under_18, 18-29 or 60_plus"),
         ([], "it must end at 120"),
     ],
 )
-def test_bands_that_do_not_tile_0_to_120_are_refused(names, message):
+def test_bands_that_do_not_tile_0_to_120_are_rejected(names, message):
     with pytest.raises(InputError, match=message):
         age_bands(names)

@@ -24,7 +24,7 @@ def analyst() -> duckdb.DuckDBPyConnection:
 
 
 @pytest.mark.parametrize(
-    ("statement", "found"),
+    ("statement", "types"),
     [
         ("DROP VIEW analytics.run_quality", "DROP"),
         ("CREATE TABLE a AS SELECT 1", "CREATE"),
@@ -33,13 +33,13 @@ def analyst() -> duckdb.DuckDBPyConnection:
         ("-- nothing", "none"),
     ],
 )
-def test_only_a_single_select_is_answered(analyst, statement, found):
-    with pytest.raises(InputError, match=f"a single SELECT.* found: {found}$"):
+def test_only_a_single_select_is_allowed(analyst, statement, types):
+    with pytest.raises(InputError, match=f"a single SELECT.* found: {types}$"):
         execute(analyst, statement, {})
 
 
 @pytest.mark.parametrize("statement", ["DESCRIBE analytics.run_quality", "FROM analytics.run_quality", "VALUES (1)"])
-def test_what_only_reads_is_a_select(analyst, statement):
+def test_other_read_only_statements_are_allowed(analyst, statement):
     assert execute(analyst, statement, {}).rows
 
 
@@ -51,19 +51,19 @@ def test_what_only_reads_is_a_select(analyst, statement):
         ("SELECT CAST('a' AS INTEGER)", "Could not convert string 'a'"),
     ],
 )
-def test_an_error_in_sql_is_one_line_that_names_the_place(analyst, statement, message):
-    with pytest.raises(InputError, match=message) as refused:
+def test_an_sql_error_is_one_line_with_the_position(analyst, statement, message):
+    with pytest.raises(InputError, match=message) as error:
         execute(analyst, statement, {})
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
-def test_parameters_are_values_and_never_sql(analyst):
+def test_parameters_are_not_executed_as_sql(analyst):
     answer = execute(analyst, "SELECT $band AS band", {"band": "x'; DROP VIEW analytics.run_quality --"})
     assert answer.rows == [("x'; DROP VIEW analytics.run_quality --",)]
 
 
 @pytest.mark.parametrize("given", [{}, {"a": 1}, {"a": 1, "b": 2, "c": 3}])
-def test_a_missing_or_superfluous_parameter_lists_what_is_taken(analyst, given):
+def test_the_error_for_wrong_parameters_lists_the_expected_ones(analyst, given):
     with pytest.raises(InputError, match=r"takes \$a, \$b; found "):
         execute(analyst, "SELECT $a, $b", given)
 
@@ -79,16 +79,16 @@ def test_nulls_are_not_zeros_in_any_layout():
     assert json.loads(render(answer, "json"))[1] == {"band": "60_plus", "n": None, "share": None}
 
 
-def test_text_of_digits_is_shown_as_it_is():
+def test_text_of_digits_is_not_formatted_as_a_number():
     answer = Answer(columns=["product_id", "n"], rows=[("0012", 1), ("1e3", 2), ("3.10", 3)])
     assert [line.split()[0] for line in render(answer).splitlines()[2:]] == ["0012", "1e3", "3.10"]
 
 
-def test_an_answer_without_rows_still_names_its_columns():
+def test_an_answer_without_rows_has_a_header():
     answer = Answer(columns=["band", "day"], rows=[])
     assert render(answer).splitlines() == ["band    day", "------  -----"]
     assert render(answer, "json") == "[]"
 
 
-def test_json_has_dates_as_text():
+def test_dates_are_text_in_json():
     assert json.loads(render(Answer(columns=["d"], rows=[(DATE,)]), "json")) == [{"d": "2026-11-09"}]

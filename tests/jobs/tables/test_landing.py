@@ -23,7 +23,7 @@ def land(tmp_path):
     return write
 
 
-def test_files_are_listed_for_spark_without_those_still_being_written(land):
+def test_files_that_are_still_being_written_are_not_listed(land):
     land(EMPTY, "_part-9.parquet")
     land(EMPTY, ".part-9.parquet")
     land(EMPTY, "notes.txt")
@@ -33,7 +33,7 @@ def test_files_are_listed_for_spark_without_those_still_being_written(land):
     ]
 
 
-def test_arrow_writers_may_hold_strings_as_they_like_and_add_columns(land):
+def test_other_string_types_and_extra_columns_are_accepted(land):
     large = EMPTY.set_column(0, "receipt_id", pa.array([], pa.large_string()))
     coded = large.set_column(2, "product_id", pa.array([], pa.dictionary(pa.int32(), pa.string())))
     assert (
@@ -54,14 +54,14 @@ def test_arrow_writers_may_hold_strings_as_they_like_and_add_columns(land):
         (EMPTY.set_column(3, "quantity", pa.array([], pa.string())), "column quantity is string in .*; wanted double"),
     ],
 )
-def test_one_file_that_breaks_the_contract_is_named(land, table, message):
+def test_the_error_names_the_file_that_breaks_the_contract(land, table, message):
     land(EMPTY)
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(InputError, match=message) as error:
         landing_files(open_place(land(table, "part-1.parquet")), "receipt_lines", DATE)
-    assert "part-1.parquet" in str(caught.value)
+    assert "part-1.parquet" in str(error.value)
 
 
-def test_a_timestamp_without_a_zone_is_refused(tmp_path):
+def test_a_timestamp_without_a_zone_is_rejected(tmp_path):
     events = LANDING["photo_events"].empty_table().set_column(3, "captured_at", pa.array([], pa.timestamp("us")))
     folder = tmp_path / "photo_events" / f"business_date={DATE}"
     folder.mkdir(parents=True)
@@ -70,8 +70,8 @@ def test_a_timestamp_without_a_zone_is_refused(tmp_path):
         landing_files(open_place(str(tmp_path)), "photo_events", DATE)
 
 
-def test_an_absent_date_and_a_file_that_is_no_parquet_are_named(land, tmp_path):
-    with pytest.raises(InputError, match="receipt_lines of 2026-11-09 is absent"):
+def test_a_missing_date_and_a_file_that_is_not_parquet_are_errors(land, tmp_path):
+    with pytest.raises(InputError, match="receipt_lines of 2026-11-09 is missing"):
         landing_files(open_place(str(tmp_path)), "receipt_lines", DATE)
     root = land(EMPTY)
     (tmp_path / "receipt_lines" / f"business_date={DATE}" / "bad.parquet").write_text("<html>")
@@ -79,7 +79,7 @@ def test_an_absent_date_and_a_file_that_is_no_parquet_are_named(land, tmp_path):
         landing_files(open_place(root), "receipt_lines", DATE)
 
 
-def test_uris_that_nobody_reads_are_refused_and_relative_paths_resolved(tmp_path, monkeypatch):
+def test_unsupported_uris_are_rejected_and_relative_paths_are_resolved(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="'ftp://a/b' can't be opened"):
         open_place("ftp://a/b")
     monkeypatch.chdir(tmp_path)

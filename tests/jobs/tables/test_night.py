@@ -16,12 +16,12 @@ COUNTS = "restricted/daily_counts"
 
 @pytest.fixture
 def open_night(spark, tmp_path):
-    """Open a night over a landing zone with three receipts, one of them without a till."""
+    """Return a function that opens a Night on a landing zone with three receipts, one of them without a till."""
     folder = tmp_path / "landing" / "receipts" / f"business_date={DATE}"
     folder.mkdir(parents=True)
     receipts = [{"receipt_id": name, "till_id": till} for name, till in (("r1", "t1"), ("r2", "t1"), ("r3", None))]
     pq.write_table(pa.Table.from_pylist(receipts, schema=LANDING["receipts"]), folder / "part-0.parquet")
-    assert spark  # the session that the night uses
+    assert spark  # the night uses this session
 
     def make(job="job", date=DATE, tables=("receipts",), after=None):
         settings = DateSettings(
@@ -34,7 +34,7 @@ def open_night(spark, tmp_path):
 
 @pytest.fixture
 def report(tmp_path):
-    """What run_quality says of a job: {(source table, measure): value or text}."""
+    """Return a function that reads the report of a job: {(source table, measure): value or text}."""
 
     def read(job="job"):
         table = DeltaTable(tmp_path / "warehouse" / "analytics" / "run_quality")
@@ -81,7 +81,7 @@ def test_the_report_is_absent_from_the_first_write_until_the_job_ends(open_night
     assert report() == {("", "run"): "second"}
 
 
-def test_a_job_that_fails_leaves_no_report_and_the_next_job_refuses(open_night, rows, report):
+def test_a_failed_job_leaves_no_report_and_the_next_job_fails(open_night, rows, report):
     def fail():
         with open_night() as night:
             night.measure(run="first")
@@ -95,7 +95,7 @@ def test_a_job_that_fails_leaves_no_report_and_the_next_job_refuses(open_night, 
         open_night("next", after="job")
 
 
-def test_a_window_holds_the_dates_that_end_with_the_business_date(open_night, rows):
+def test_a_window_ends_with_the_business_date(open_night, rows):
     for day in range(6, 11):
         with open_night(f"day {day}", dt.date(2026, 11, day), tables=()) as night:
             night.replace(COUNTS, rows(COUNTS, {"item": str(day)}))
@@ -104,6 +104,6 @@ def test_a_window_holds_the_dates_that_end_with_the_business_date(open_night, ro
 
 
 def test_input_is_checked_before_anything_is_written(open_night, tmp_path):
-    with pytest.raises(InputError, match="products of 2026-11-09 is absent"):
+    with pytest.raises(InputError, match="products of 2026-11-09 is missing"):
         open_night(tables=("receipts", "products"))
     assert not (tmp_path / "warehouse").exists()

@@ -6,7 +6,7 @@ from jobs.tables import quarantine
 
 @pytest.fixture
 def no_till(spark):
-    assert spark  # columns can only be named while a session runs
+    assert spark  # F.col needs a running session
     return [quarantine.missing_value("receipt_id", "till_id")]
 
 
@@ -20,7 +20,7 @@ def test_a_receipt_delivered_twice_is_used_once(rows, no_till):
     assert quarantine.count(screened) == {"rows_in": 3, "rows_used": 2, "rows_quarantined": 0, "rows_duplicate": 1}
 
 
-def test_all_rows_that_share_a_key_and_differ_are_rejected(rows, no_till):
+def test_different_rows_with_the_same_key_are_all_rejected(rows, no_till):
     screened = quarantine.screen(rows("receipts", {}, {"till_id": "t2"}), "receipts", no_till)
     assert outcome(screened) == [("r1", 1, "conflicting_key"), ("r1", 1, "conflicting_key")]
     assert quarantine.used(screened, "receipts").count() == 0
@@ -46,7 +46,7 @@ def test_a_row_without_key_has_a_question_mark_as_key(rows):
     assert {row.key for row in quarantine.rejected(screened, "receipt_lines").collect()} == {"?/1"}
 
 
-def test_no_rows_count_as_zero(rows, no_till):
+def test_the_counts_of_an_empty_table_are_zero(rows, no_till):
     screened = quarantine.screen(rows("receipts"), "receipts", no_till)
     assert quarantine.count(screened) == dict.fromkeys(
         ("rows_in", "rows_used", "rows_quarantined", "rows_duplicate"), 0
@@ -54,7 +54,7 @@ def test_no_rows_count_as_zero(rows, no_till):
 
 
 @pytest.mark.parametrize("n_bad", [0, 3])
-def test_rows_in_are_rows_used_quarantined_or_duplicate(rows, no_till, n_bad):
+def test_every_row_is_used_quarantined_or_duplicate(rows, no_till, n_bad):
     good = [{"receipt_id": f"g{i}"} for i in range(4)] * 2
     bad = [{"receipt_id": f"b{i}", "till_id": None} for i in range(n_bad)]
     counts = quarantine.count(quarantine.screen(rows("receipts", *good, *bad), "receipts", no_till))

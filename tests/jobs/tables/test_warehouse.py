@@ -34,7 +34,7 @@ def items(spark, warehouse):
     return read
 
 
-def test_a_date_is_replaced_and_the_others_stay(rows, warehouse, items, tmp_path):
+def test_replacing_a_date_keeps_the_other_dates(rows, warehouse, items, tmp_path):
     assert items() == []
     warehouse.replace(NAME, rows(NAME, {"item": "a"}, {"item": "b"}), DATE)
     warehouse.replace(NAME, rows(NAME, {"item": "c"}), NEXT)
@@ -44,13 +44,13 @@ def test_a_date_is_replaced_and_the_others_stay(rows, warehouse, items, tmp_path
     assert list((tmp_path / "restricted" / "_staging").iterdir()) == []
 
 
-def test_no_rows_clear_the_date(rows, warehouse, items):
+def test_replacing_a_date_with_no_rows_clears_it(rows, warehouse, items):
     warehouse.replace(NAME, rows(NAME, {}), DATE)
     warehouse.replace(NAME, rows(NAME), DATE)
     assert items() == []
 
 
-def test_one_part_of_a_date_is_replaced_and_the_others_stay(spark, rows, warehouse):
+def test_replacing_a_part_of_a_date_keeps_the_other_parts(spark, rows, warehouse):
     def quarantine(table: str, *keys: str) -> None:
         frame = rows("restricted/quarantine", *({"key": key} for key in keys))
         warehouse.replace("restricted/quarantine", frame, DATE, source_table=table)
@@ -62,7 +62,7 @@ def test_one_part_of_a_date_is_replaced_and_the_others_stay(spark, rows, warehou
     assert {(row.source_table, row.key) for row in left} == {("receipts", "r3"), ("products", "p1")}
 
 
-def test_types_that_delta_would_cast_silently_are_refused(rows, warehouse, items):
+def test_wrong_types_are_rejected_and_not_cast(rows, warehouse, items):
     text = rows(NAME, {}).withColumn("n_receipts", F.lit("10"))
     with pytest.raises(ValueError, match=r"n_receipts', 'string'.*wanted.*n_receipts', 'bigint'"):
         warehouse.replace(NAME, text, DATE)
@@ -71,25 +71,25 @@ def test_types_that_delta_would_cast_silently_are_refused(rows, warehouse, items
     assert items() == []
 
 
-def test_of_two_writers_of_one_date_one_is_refused_and_the_other_is_complete(rows, warehouse, items, monkeypatch):
-    both_read = threading.Barrier(2)
+def test_one_of_two_simultaneous_writers_fails_and_the_other_is_complete(rows, warehouse, items, monkeypatch):
+    barrier = threading.Barrier(2)
     write = module.write_deltalake
 
     def write_together(uri, *args, **kwargs):
         table = DeltaTable(uri)  # both writers start from this version
-        both_read.wait(timeout=60)
+        barrier.wait(timeout=60)
         return write(table, *args, **kwargs)
 
     warehouse.replace(NAME, rows(NAME, {"item": "before"}), DATE)
     monkeypatch.setattr(module, "write_deltalake", write_together)
     frames = {writer: rows(NAME, *({"item": f"{writer}{i}"} for i in range(1000))) for writer in "xy"}
-    refused = {}
+    errors = {}
 
     def replace(writer: str) -> None:
         try:
             warehouse.replace(NAME, frames[writer], DATE)
         except RuntimeError as error:
-            refused[writer] = str(error)
+            errors[writer] = str(error)
 
     threads = [threading.Thread(target=replace, args=(writer,)) for writer in frames]
     for thread in threads:
@@ -99,13 +99,13 @@ def test_of_two_writers_of_one_date_one_is_refused_and_the_other_is_complete(row
     left = items()
     winners = {item[0] for _, item in left}
     assert len(left) == 1000
-    assert len(winners) == len(refused) == 1
-    assert winners | set(refused) == {"x", "y"}
-    assert "another writer replaced it at the same time" in "".join(refused.values())
+    assert len(winners) == len(errors) == 1
+    assert winners | set(errors) == {"x", "y"}
+    assert "another writer replaced it at the same time" in "".join(errors.values())
 
 
-def load_first(root: str, barrier, n_rounds: int, outcomes) -> None:
-    """In a process of its own: create the tables and replace one date, each round in a new warehouse."""
+def load(root: str, barrier, n_rounds: int, outcomes) -> None:
+    """Create the tables and replace one date, in a new warehouse each round."""
     rows = pa.table({"key": [f"k{i}" for i in range(100)], "reason": ["bad"] * 100, "detail": ["x"] * 100})
     for number in range(n_rounds):
         warehouse = Warehouse(f"{root}/{number}")
@@ -114,17 +114,17 @@ def load_first(root: str, barrier, n_rounds: int, outcomes) -> None:
         try:
             warehouse.replace("restricted/quarantine", rows, DATE, source_table="receipts")
         except RuntimeError:
-            outcomes.put("refused")
+            outcomes.put("failed")
         else:
             outcomes.put("written")
 
 
-def test_two_processes_that_load_a_table_first_do_not_double_its_rows(tmp_path):
+def test_two_processes_that_create_a_table_do_not_double_its_rows(tmp_path):
     n_rounds = 12
     context = multiprocessing.get_context("spawn")
     barrier, outcomes = context.Barrier(2), context.Queue()
     arguments = (str(tmp_path), barrier, n_rounds, outcomes)
-    writers = [context.Process(target=load_first, args=arguments) for _ in range(2)]
+    writers = [context.Process(target=load, args=arguments) for _ in range(2)]
     for writer in writers:
         writer.start()
     results = [outcomes.get(timeout=120) for _ in range(2 * n_rounds)]
@@ -135,7 +135,7 @@ def test_two_processes_that_load_a_table_first_do_not_double_its_rows(tmp_path):
     assert n_rows == [100] * n_rounds
 
 
-def test_restricted_tables_keep_no_values_in_their_log_and_footers(rows, warehouse, tmp_path):
+def test_restricted_tables_have_no_statistics_in_log_and_footers(rows, warehouse, tmp_path):
     for name in (NAME, "analytics/age_bands"):
         warehouse.replace(name, rows(name, {}), DATE)
         (file,) = (tmp_path / name).rglob("*.parquet")
@@ -144,7 +144,7 @@ def test_restricted_tables_keep_no_values_in_their_log_and_footers(rows, warehou
         assert ('"minValues\\":{}' in log, has_statistics) == ((True, False) if is_restricted(name) else (False, True))
 
 
-def test_all_tables_are_created_once_and_empty(warehouse, tmp_path):
+def test_all_tables_are_created_empty_and_only_once(warehouse, tmp_path):
     warehouse.create_tables()
     tables = [DeltaTable(tmp_path / name) for name in WAREHOUSE]
     assert {(table.version(), table.count()) for table in tables} == {(0, 0)}
@@ -156,7 +156,7 @@ def staged(root: Path, name: str) -> Path:
     return folder
 
 
-def test_staging_of_an_interrupted_job_is_removed_a_day_later_and_foreign_entries_stay(rows, warehouse, tmp_path):
+def test_old_staging_folders_are_removed_and_other_entries_are_kept(rows, warehouse, tmp_path):
     now = int(time.time())
     old = staged(tmp_path, f"restricted.photo_ages-{now - 2 * STAGING_MAX_AGE_SECONDS}-0a1b")
     new = staged(tmp_path, f"restricted.photo_ages-{now}-0a1b")
@@ -167,7 +167,7 @@ def test_staging_of_an_interrupted_job_is_removed_a_day_later_and_foreign_entrie
     assert {path.name for path in foreign.parent.iterdir()} == {new.name, foreign.name, ".DS_Store"}
 
 
-def test_an_unwritable_warehouse_is_refused_and_a_writable_one_stays_as_it_was(tmp_path):
+def test_an_unwritable_warehouse_is_an_error_and_the_check_leaves_no_file(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="file/warehouse can't be written to"):
         Warehouse(str(tmp_path / "file" / "warehouse")).check_writable()
