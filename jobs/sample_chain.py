@@ -1,11 +1,11 @@
-"""A synthetic chain with known truth, in the layout of the landing contract: to try, test and measure jobs.
+"""Write a synthetic chain with known truth, in the layout of the landing zone, for demos, tests and benchmarks.
 
-- Writes `OUT/landing` (tables and photos) and `OUT/truth`, which no job may read: `category_affinity.csv`
-  (the true index of each age band and category, see `jobs.sample.assortment`), `ages.csv` (the shopper of
-  each photo and receipt; photo_id is empty where the receipt has none) and `blemishes.json` (what is wrong
-  on purpose). With `--labelled` also `OUT/faces`, photos of known age to train on.
-- The same flags give the same data. A date does not depend on how many dates are asked for.
-- An existing sample chain in OUT is replaced; anything else in OUT is refused.
+- Writes `OUT/landing` (tables and photos) and `OUT/truth`, which jobs must not read: `category_affinity.csv` (the true
+  index of each age band and category, see `jobs.sample.assortment`), `ages.csv` (the true age for each photo and
+  receipt; photo_id is empty for a receipt without a photo) and `blemishes.json` (the bad rows and files). With
+  `--labelled` also `OUT/faces`, photos of known age for training.
+- The same flags give the same files. A date does not depend on the number of dates.
+- An existing sample chain in OUT is replaced; other data in OUT are an error.
 """
 
 import csv
@@ -30,7 +30,7 @@ from jobs.tables.schemas import LANDING, UNDATED
 from model.cli import InputError, run
 
 MARKER = "sample_chain.json"
-"""File that tells a sample chain, which may be replaced, from data that may not; it holds the flags."""
+"""This file marks a folder as a sample chain, which can be replaced; it contains the flags."""
 
 LIMITS = {
     "seed": (0, 2**32 - 1),
@@ -39,40 +39,40 @@ LIMITS = {
     "stores": (1, 10_000),
     "labelled": (0, 1_000_000),
 }
-"""Smallest and largest value of each number."""
+"""Smallest and largest value of each flag."""
 
-_RECEIPTS_PER_BLOCK = 100_000  # bounds memory, whatever the size of the date
+_RECEIPTS_PER_BLOCK = 100_000  # limits memory for large dates
 _CSV = pacsv.WriteOptions(quoting_style="none", quoting_header="none")
-# One random stream each, so that switching one thing off leaves the others as they are.
+# Separate random streams, so that --no-photos or --no-blemishes does not change other data.
 _RECEIPTS, _BLEMISHES, _PERSON, _PHOTO, _LABELLED = range(1, 6)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Size and place of the sample chain."""
+    """Flags of the program."""
 
     out: Path
-    """folder to write: new, empty, or an earlier sample chain, which is then replaced"""
+    """Output folder: new, empty, or an earlier sample chain, which is replaced."""
     seed: int = 1
-    """number from which everything random follows"""
+    """Seed of all random numbers."""
     first_date: dt.date = dt.date(2026, 11, 9)
-    """first business date; all blemishes are on this one"""
+    """First business date; it has all blemishes."""
     days: int = 1
-    """number of business dates"""
+    """Number of business dates."""
     receipts_per_day: int = 2000
-    """receipts of the whole chain on each date; no till has more than 150, stores get more tills instead"""
+    """Receipts of the chain on each date; a till has at most 150, and stores have as many tills as needed."""
     stores: int = 6
-    """number of stores"""
+    """Number of stores."""
     labelled: int = 0
-    """photos of known age to draw for training, ages 1 to 100 years; 0 draws none"""
+    """Number of photos of known age for training, ages 1 to 100 years."""
     photos: bool = True
-    """draw the image files that the photo events name"""
+    """Write the image files of the photo events."""
     blemishes: bool = True
-    """put in the bad rows and files that real landing zones have"""
+    """Add bad rows and files."""
 
 
 def check(settings: Settings) -> None:
-    """Raise InputError where a number is out of range or `out` holds something that is not a sample chain."""
+    """Raise InputError if a number is out of range or `out` contains something other than a sample chain."""
     for name, (smallest, largest) in LIMITS.items():
         value = getattr(settings, name)
         if not smallest <= value <= largest:
@@ -80,11 +80,12 @@ def check(settings: Settings) -> None:
             raise InputError(f"--{flag} is {value}; it must be from {smallest} to {largest}")
     out = settings.out
     if out.exists() and not (out / MARKER).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out} holds something that is not a sample chain; name a new or empty folder")
+        raise InputError(f"--out {out} is not a sample chain and not empty; choose a new or empty folder")
 
 
-def draw_blocks(settings: Settings, date: dt.date, goods: sample_assortment.Assortment) -> Iterator[Tables]:
-    """Yield the tables of one date, some tills at a time."""
+def draw_blocks(settings: Settings, date: dt.date) -> Iterator[Tables]:
+    """Yield the tables of one date in blocks of tills."""
+    goods = sample_assortment.assortment(settings.seed)
     tills = plan_tills(settings.stores, settings.receipts_per_day)
     for number, block in enumerate(tills.blocks(_RECEIPTS_PER_BLOCK)):
         rng = np.random.default_rng([settings.seed, _RECEIPTS, date.toordinal(), number])
@@ -92,11 +93,9 @@ def draw_blocks(settings: Settings, date: dt.date, goods: sample_assortment.Asso
 
 
 def write_date(settings: Settings, date: dt.date, ages: pacsv.CSVWriter) -> sample_blemishes.Named:
-    """Write the dated tables and photos of one date and add to `ages`; return the blemishes of that date."""
+    """Write the tables and photos of one date, append to `ages`, and return the blemishes."""
     landing = settings.out / "landing"
-    goods = sample_assortment.assortment(settings.seed)
     rng = np.random.default_rng([settings.seed, _BLEMISHES])
-    spoilt_date = settings.blemishes and date == settings.first_date
     named: sample_blemishes.Named = {}
     with ExitStack() as stack, tqdm(total=settings.receipts_per_day, desc=f"{date}", unit=" receipts") as bar:
         writers = {}
@@ -104,35 +103,35 @@ def write_date(settings: Settings, date: dt.date, ages: pacsv.CSVWriter) -> samp
             path = landing / name / f"business_date={date}" / "part-00000.parquet"
             path.parent.mkdir(parents=True)
             writers[name] = stack.enter_context(pq.ParquetWriter(path, LANDING[name]))
-        for number, drawn in enumerate(draw_blocks(settings, date, goods)):
-            tables = drawn
-            if spoilt_date and number == 0:
+        for number, block in enumerate(draw_blocks(settings, date)):
+            tables, has_blemishes = block, settings.blemishes and date == settings.first_date and number == 0
+            if has_blemishes:
                 tables, named = sample_blemishes.add_bad_rows(tables, date, rng)
             if settings.photos:
                 write_photos(settings, date, tables["ages"])
-            if spoilt_date and number == 0 and settings.photos:
+            if settings.photos and has_blemishes:
                 tables |= {"photo_events": sample_blemishes.bomb_event(tables["photo_events"], date)}
                 named |= sample_blemishes.spoil_files(landing, tables["photo_events"], rng)
             for name, writer in writers.items():
                 writer.write_table(tables[name])
             ages.write_table(tables["ages"])
-            bar.update(drawn["receipts"].num_rows)
+            bar.update(block["receipts"].num_rows)
     return named
 
 
 def write_photos(settings: Settings, date: dt.date, ages: pa.Table) -> None:
-    """Draw the photos of one block of receipts; those of one receipt show the same person."""
+    """Write the photos of a block of receipts; the photos of a receipt show the same person."""
     folder = settings.out / "landing" / "photos" / f"business_date={date}"
     folder.mkdir(parents=True, exist_ok=True)
-    seen = ages.filter(ages["photo_id"].is_valid())
-    for row in tqdm(seen.to_pylist(), desc="photos", unit=" photos", leave=False):
+    photos = ages.filter(ages["photo_id"].is_valid())
+    for row in tqdm(photos.to_pylist(), desc="photos", unit=" photos", leave=False):
         receipt, photo = (int("".join(filter(str.isdigit, row[key]))) for key in ("receipt_id", "photo_id"))
         photo_bytes = face_jpeg(row["true_age"], [settings.seed, _PERSON, receipt], [settings.seed, _PHOTO, photo])
         (folder / f"{row['photo_id']}.jpg").write_bytes(photo_bytes)
 
 
 def write_labelled(settings: Settings) -> None:
-    """Draw `final_files/*.jpg` and `labels.csv`: every age from 1 to 100 as often as the others."""
+    """Write `final_files/*.jpg` and `labels.csv`, with equal numbers of all ages from 1 to 100."""
     folder = settings.out / "faces"
     (folder / "final_files").mkdir(parents=True)
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
@@ -145,10 +144,10 @@ def write_labelled(settings: Settings) -> None:
 
 
 def write_chain(settings: Settings) -> None:
-    """Write the landing zone and the truth, in place of an earlier sample chain."""
-    for earlier in ("landing", "truth", "faces"):
-        if (settings.out / earlier).exists():
-            shutil.rmtree(settings.out / earlier)
+    """Write the landing zone and the truth; delete an earlier sample chain."""
+    for folder in ("landing", "truth", "faces"):
+        if (settings.out / folder).exists():
+            shutil.rmtree(settings.out / folder)
     truth, products = settings.out / "truth", settings.out / "landing" / "products"
     truth.mkdir(parents=True)
     products.mkdir(parents=True)
@@ -166,10 +165,10 @@ def write_chain(settings: Settings) -> None:
 
 
 def is_complete(settings: Settings) -> bool:
-    """Tell whether `out` holds the chain that these flags give, written to its end."""
+    """Check that `out` has a complete chain with these flags."""
     marker = settings.out / MARKER
-    wanted = json.loads(json.dumps(_flags(settings) | {"complete": True}, default=str))
-    return marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == wanted
+    expected = json.loads(json.dumps(_flags(settings) | {"complete": True}, default=str))
+    return marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == expected
 
 
 def _flags(settings: Settings) -> dict[str, object]:
@@ -181,7 +180,7 @@ def _write_json(path: Path, content: object) -> None:
 
 
 def main(settings: Settings) -> None:
-    """Check the flags, write the chain and say where it is."""
+    """Check the flags and write the chain."""
     check(settings)
     write_chain(settings)
     print(f"wrote {settings.days} x {settings.receipts_per_day} receipts to {settings.out}")

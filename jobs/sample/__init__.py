@@ -1,1 +1,1 @@
-"""The parts of the synthetic chain that `jobs.sample_chain` writes."""
+"""Parts of the synthetic chain that `jobs.sample_chain` writes."""

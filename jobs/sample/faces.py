@@ -1,10 +1,9 @@
-"""Schematic faces that show an age: photos for the sample chain that a small network can learn from.
+"""Draw schematic faces that show an age, as photos from which a small network can learn.
 
-Age is spread over many cues, none of which gives it away alone: roundness of the face, size and height of the
-eyes, length of the nose, brows, fullness of the lips, greyness of the hair and its line, furrows, crow's
-feet, folds, bags under the eyes, spots, texture and sagging of the skin. Everything else (colour of skin and
-hair, background, clothes, glasses, light, pose, sharpness, noise, JPEG quality) is independent of age. People
-look older or younger than they are, by 3 years (standard deviation).
+The age affects many features: shape of the face, eyes, nose, brows, lips, colour and line of the hair, wrinkles, bags
+under the eyes, spots, texture and sagging of the skin. No single feature is sufficient. Everything else (colour of the
+skin, background, clothes, glasses, light, pose, sharpness, noise, JPEG quality) is independent of age. The apparent age
+differs from the true age by 3 years (standard deviation).
 """
 
 import io
@@ -17,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 Floats = npt.NDArray[np.float64]
 
 SIDE_PIXELS = 200
-_SHARPER = 2  # drawn at twice the size and averaged down: smooth edges
+_SHARPER = 2  # drawn at twice the size and reduced, for smooth edges
 _CIRCLE = np.array([[np.cos(turn), np.sin(turn)] for turn in np.arange(40) * np.pi / 20])
 _AXIS = np.linspace(-1, 1, SIDE_PIXELS, dtype=np.float32)
 _SKIN = np.array([[255.0, 224, 196], [234, 192, 158], [205, 152, 112], [160, 108, 74], [104, 68, 48]])
@@ -27,41 +26,41 @@ _GREY, _EYE_WHITE, _BLACK = np.array([[205.0, 205, 210], [244, 243, 240], [30, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """How one person looks at one age: what all photos of a receipt share. Colours are RGB, 0 to 255."""
+    """The appearance of a person, the same in all photos of a receipt. Colours are RGB, 0 to 255."""
 
-    looks_years: float  # the age that the cues show
+    looks_years: float  # apparent age
     skin: Floats
     hair: Floats
     iris: Floats
     clothes: Floats
-    width: float  # of the face, over that of the average face of this age
-    eye_distance: float  # likewise
-    balding: float  # 0 keeps all hair
+    width: float  # of the face, relative to the average of this age
+    eye_distance: float  # relative to the average
+    balding: float  # 0 to 1
     long_hair: bool
     beard: bool
     glasses: bool
 
     @property
     def child(self) -> float:
-        """How childlike the proportions are: 1 at birth, 0.1 at nineteen."""
+        """Childlike proportions: 1 at birth, 0.1 at 19 years."""
         return float(np.exp(-((self.looks_years / 11) ** 1.5)))
 
     @property
     def eyes(self) -> Floats:
-        """Where the right-hand eye is; a child's are lower in the face."""
+        """Position of the right eye; the eyes of a child are lower in the face."""
         return np.array([0.32 * self.eye_distance + 0.03 * self.child, -0.12 + 0.17 * self.child])
 
     def aged(self, start: float, span: float) -> float:
-        """How far the person is, from 0 to 1, into something that age does over `span` years."""
+        """Progress, from 0 to 1, of an effect of age that begins at `start` and takes `span` years."""
         return min(1.0, max(0.0, (self.looks_years - start) / span))
 
 
 def draw_person(rng: np.random.Generator, age_years: int) -> Person:
-    """Draw a person of that age, in completed years."""
+    """Draw a person of an age in completed years."""
     looks_years = max(0.5, age_years + 0.5 + rng.normal(0, 3 * min(1, age_years / 30)))
     long_hair = bool(rng.random() < 0.5)
     tone, mix = divmod(rng.uniform(0, len(_SKIN) - 1.001), 1)
-    grey = (rng.random() > 0.12) / (1 + np.exp(-(looks_years - rng.normal(52, 6)) / 5))  # 12 % dye it
+    grey = (rng.random() > 0.12) / (1 + np.exp(-(looks_years - rng.normal(52, 6)) / 5))  # 12 % dye their hair
     hair = _HAIR[rng.integers(len(_HAIR))] * rng.uniform(0.75, 1.25)
     return Person(
         looks_years=looks_years,
@@ -90,7 +89,7 @@ class _Sketch:
         cos, sin = np.cos(angle), np.sin(angle)
         self._rotation = self._scale * np.array([[cos, sin], [-sin, cos]])
         self._centre = side * (np.array([0.5, 0.52]) + rng.normal(0, 0.02, 2))
-        self.turned = False  # whether what is drawn lies on the front of the head, which the yaw moves
+        self.turned = False  # whether the yaw moves what is drawn: only the front of the head
 
     def pixels(self, points: Floats) -> list[tuple[float, float]]:
         """Return the canvas pixels of points of shape (n, 2)."""
@@ -98,7 +97,7 @@ class _Sketch:
         return [(x, y) for x, y in (turned @ self._rotation + self._centre).tolist()]
 
     def mask(self, points: Floats) -> npt.NDArray[np.bool_]:
-        """Return the pixels of the finished photo that lie within a polygon."""
+        """Return the pixels of the final photo inside a polygon."""
         mask = Image.new("1", self.image.size)
         ImageDraw.Draw(mask).polygon(self.pixels(points), fill=1)
         return np.asarray(mask)[::_SHARPER, ::_SHARPER]
@@ -120,13 +119,13 @@ def _rgb(colour: Floats) -> tuple[int, int, int]:
 
 
 def _curve(x: float, y: float, half_width: float, sag: float, slope: float = 0.0) -> Floats:
-    """Return a shallow arc around (x, y): its middle lies `sag` lower than its ends."""
+    """Return a flat arc around (x, y); its middle is `sag` lower than its ends."""
     along = np.linspace(-1, 1, 9)
     return np.stack([x + half_width * along, y + slope * along + sag * (1 - along**2)], axis=1)
 
 
 def _outline(person: Person) -> Floats:
-    """Return the face: round in a child, longer in an adult, heavy at the jaw in old age."""
+    """Return the outline of the face: round for a child, longer for an adult, with jowls in old age."""
     lower = np.maximum(0, _CIRCLE[:, 1])
     jowls = 0.10 * person.aged(45, 35) * np.exp(-(((lower - 0.72) / 0.18) ** 2))
     taper = 1 - (0.30 - 0.24 * person.child) * lower**2 + jowls
@@ -157,7 +156,7 @@ def _draw_wrinkles(sketch: _Sketch, person: Person, rng: np.random.Generator) ->
 
 
 def _draw_hair(sketch: _Sketch, person: Person, face: Floats) -> None:
-    """Cover the top of the face down to a hairline that rises with age and balding."""
+    """Draw the hair above a hairline that rises with age and balding."""
     line = -0.62 + 0.10 * person.child - 0.08 * person.aged(40, 40) - 0.42 * person.balding
     top = face[face[:, 1] < line] * (1.06, 1.09)
     if len(top) > 2:
@@ -190,7 +189,7 @@ def _draw_eyes(sketch: _Sketch, person: Person) -> None:
 def _draw_nose_and_mouth(sketch: _Sketch, person: Person, rng: np.random.Generator) -> None:
     child, old = person.child, person.aged(30, 55)
     tip, nostrils = 0.24 - 0.05 * child + 0.06 * old, 0.105 - 0.02 * child + 0.03 * old
-    nose = sketch.yaw * 0.6  # sticks out: it moves further than the rest when the head turns
+    nose = sketch.yaw * 0.6  # the nose moves more than the rest when the head turns
     ridge = np.array([[nose / 2 - 0.05, person.eyes[1] + 0.12], [nose - nostrils * 0.9, tip - 0.03]])
     sketch.stroke(ridge, 0.016, person.skin * (0.8 + 0.12 * child))
     sketch.stroke(_curve(nose, tip, nostrils, 0.05), 0.024, person.skin * 0.66)
@@ -205,7 +204,7 @@ def _draw_nose_and_mouth(sketch: _Sketch, person: Person, rng: np.random.Generat
 
 
 def draw_photo(rng: np.random.Generator, person: Person) -> Image.Image:
-    """Take a photo of the person: RGB, 200 x 200 pixels; `rng` decides pose, light and camera."""
+    """Return a photo of the person: RGB, 200 x 200 pixels, with random pose, light and camera."""
     sketch, face = _Sketch(rng), _outline(person)
     head = (0.84 + 0.14 * person.child) * person.width
     if person.long_hair:
@@ -231,8 +230,8 @@ def draw_photo(rng: np.random.Generator, person: Person) -> Image.Image:
 
 
 def _expose(rng: np.random.Generator, image: Image.Image, pores: npt.NDArray[np.float32]) -> Image.Image:
-    """Return what light and camera make of the scene; `pores` is a relief of shape (side, side) around 0."""
-    # float32, and rows of 200 x 3 values: float64, or arrays whose last axis is 3, take twice the time
+    """Return the image with the effects of light and camera; `pores` is the texture of the skin, around 0."""
+    # float32 and rows of 200 x 3 values: float64, or arrays whose last axis is 3, take twice the time.
     slope_x, slope_y, level = rng.normal(0, 0.16), rng.normal(0, 0.1), rng.uniform(0.65, 1.1)
     gain = level * (1 + slope_x * _AXIS[None, :] + slope_y * _AXIS[:, None] + pores)
     noise = rng.uniform(1, 7) * rng.standard_normal((SIDE_PIXELS, SIDE_PIXELS), dtype=np.float32)
@@ -243,7 +242,7 @@ def _expose(rng: np.random.Generator, image: Image.Image, pores: npt.NDArray[np.
 
 
 def face_jpeg(age_years: int, person_seed: list[int], photo_seed: list[int]) -> bytes:
-    """Return a JPEG of somebody of that age, in completed years; the same seeds give the same photo."""
+    """Return a JPEG of a person of an age in completed years; the same seeds give the same photo."""
     rng = np.random.default_rng(photo_seed)
     photo, file = draw_photo(rng, draw_person(np.random.default_rng(person_seed), age_years)), io.BytesIO()
     photo.save(file, format="JPEG", quality=int(rng.integers(60, 96)))

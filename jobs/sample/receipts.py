@@ -1,7 +1,7 @@
-"""One business date of the sample chain: receipts, lines and photo events, drawn a block of tills at a time.
+"""Draw one business date of the sample chain: receipts, lines and photo events, in blocks of tills.
 
-A till serves one customer after another. Ages, baskets and cameras are independent of each other but for what
-`jobs.sample.assortment` states. Nothing loops over receipts: a million of them take a minute.
+The receipts of a till do not overlap. Only baskets (see `jobs.sample.assortment`) and ID checks depend on the age. All
+steps work on arrays, without a loop over receipts.
 """
 
 import datetime as dt
@@ -20,10 +20,10 @@ from jobs.tables.schemas import LANDING
 Tables = dict[str, pa.Table]
 
 AGES = pa.schema({"photo_id": pa.string(), "receipt_id": pa.string(), "true_age": pa.int32()})
-"""Who was at the till: one row a photo, or one with a null photo_id for a receipt without any."""
+"""True ages: one row per photo; a receipt without a photo has one row with a null photo_id."""
 
 RECEIPTS_PER_TILL = 150
-"""Most receipts of a till and date: at 165 s a customer and the gaps between, they fill the day."""
+"""Maximum of a till and date; with 165 s per customer and the gaps, they fill the day."""
 
 _OPEN_SECONDS = 15 * 3600
 _CUSTOMER_SECONDS = 165
@@ -36,14 +36,14 @@ class Tills:
 
     store: Ints
     number: Ints  # within the store
-    first_cashier: Ints  # three shifts, three cashiers
+    first_cashier: Ints  # of three, one per shift
     first_receipt: Ints  # of the date, counted over the chain
     n_receipts: Ints  # on each date
     is_self: npt.NDArray[np.bool_]
     photo_share: npt.NDArray[np.float64]  # share of the receipts with at least one photo
 
     def blocks(self, n_receipts: int) -> Iterator["Tills"]:
-        """Cut the tills into runs of about `n_receipts` each."""
+        """Split the tills into blocks of about `n_receipts` receipts."""
         per_block = max(1, n_receipts // max(1, int(self.n_receipts.max())))
         for start in range(0, self.store.size, per_block):
             block = slice(start, start + per_block)
@@ -51,7 +51,7 @@ class Tills:
 
 
 def plan_tills(n_stores: int, receipts_per_day: int) -> Tills:
-    """Return at least four tills a store; every third is self-checkout, every seventh has a poor camera."""
+    """Return at least four tills per store; every third is a self-checkout, every seventh has a poor camera."""
     per_store = max(4, -(-receipts_per_day // (n_stores * RECEIPTS_PER_TILL)))
     till = np.arange(n_stores * per_store)
     n_receipts = receipts_per_day // till.size + (till < receipts_per_day % till.size)
@@ -78,7 +78,7 @@ def _timestamps(microseconds: Ints) -> pa.Array:
 def draw_lines(
     rng: np.random.Generator, age_years: Ints, receipt_id: pa.Array, goods: Assortment
 ) -> tuple[pa.Table, Ints, npt.NDArray[np.bool_]]:
-    """Return receipt_lines, and per receipt the number of lines and whether a restricted product is on it."""
+    """Return receipt_lines, and for each receipt the number of lines and whether it has a restricted product."""
     probability = sample_assortment.category_probability(np.arange(age_years.max() + 1)).astype(np.float32)
     bought = rng.random((age_years.size, probability.shape[1]), dtype=np.float32) < probability[age_years]
     receipt, category = np.nonzero(bought)
@@ -100,14 +100,14 @@ def draw_lines(
 
 
 def draw_times(rng: np.random.Generator, n_lines: Ints, till_receipts: Ints) -> tuple[Ints, Ints]:
-    """Return when each receipt opens and closes, in microseconds after the stores open, till after till.
+    """Return when each receipt opens and closes, in microseconds after the stores open, ordered by till.
 
-    A receipt takes 40 to 300 s, more with more lines. The gap to the one before is 1 s and an exponential
-    time: a few per cent of gaps are below 10 s.
+    A receipt takes 40 to 300 s, depending on its lines. The gap before it is 1 s plus an exponential time; a few per
+    cent of the gaps are below 10 s.
     """
     duration = np.clip(25 + 12 * n_lines + rng.exponential(20, n_lines.size), 40, 300)
     typical_gap = 0.9 * _OPEN_SECONDS / np.maximum(till_receipts, 1) - _CUSTOMER_SECONDS
-    typical_gap = np.minimum(typical_gap, 240)  # a quiet till opens for a part of the day only
+    typical_gap = np.minimum(typical_gap, 240)  # a till with few receipts opens for a part of the day
     first_opening = rng.uniform(0, _OPEN_SECONDS - till_receipts * (typical_gap + _CUSTOMER_SECONDS))
     gap = 1 + rng.exponential(np.repeat(typical_gap, till_receipts))
     served = np.cumsum(duration + gap)
@@ -117,13 +117,13 @@ def draw_times(rng: np.random.Generator, n_lines: Ints, till_receipts: Ints) -> 
 
 
 def draw_receipts(rng: np.random.Generator, date: dt.date, tills: Tills, goods: Assortment) -> Tables:
-    """Return the landing tables of some tills on one date, and `ages`: photo_id, receipt_id, true_age."""
+    """Return the landing tables of some tills on one date, and the true ages as `ages`."""
     till = np.repeat(np.arange(tills.store.size), tills.n_receipts)
     receipt_id = _texts(f"R{date:%y%m%d}-", tills.first_receipt[0] + np.arange(till.size), 7)
     age_years = rng.choice(sample_assortment.AGE_YEARS, till.size, p=sample_assortment.AGE_SHARE)
     lines, n_lines, restricted = draw_lines(rng, age_years, receipt_id, goods)
     midnight = dt.datetime(date.year, date.month, date.day, tzinfo=dt.UTC)
-    opening = (int(midnight.timestamp()) + 5 * 3600) * _SECOND  # 06:00 at one hour east of Greenwich
+    opening = (int(midnight.timestamp()) + 5 * 3600) * _SECOND  # 06:00 in UTC+1
     opened, closed = (opening + time for time in draw_times(rng, n_lines, tills.n_receipts))
 
     shift = np.minimum((opened - opening) // (7 * 3600 * _SECOND), 2)
