@@ -15,8 +15,9 @@ help: ## list the targets
 demo: .venv java ## run one night of a synthetic chain and compare it with the known truth
 	python -m jobs.demo
 
-test: .venv java ## run all tests
-	python -m pytest
+# Two processes, each with its own Spark session and one thread for torch: more threads only wait for each other.
+test: .venv java ## all tests
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
 
 check: .venv ## check formatting, lint and types
 	ruff format --check

@@ -1,7 +1,7 @@
 """Frames with default values, a small chain with photos, and a model with random weights."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs import sample_chain
 from jobs.tables.schemas import LANDING, WAREHOUSE
+from model import predict
 from model.network import AgeNetwork, NetworkConfig
 from model.release import checkpoint
 
@@ -67,6 +68,14 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("chain") / "sample"
     sample_chain.write_chain(sample_chain.Settings(out=out, receipts_per_day=300, stores=3))
     return out
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _uncompiled() -> Iterator[None]:
+    """Score without the compiled package, which takes 14 s to build; tests/model/test_compiled.py tests it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predict, "prepare", lambda _: "cpu, not compiled in tests")
+        yield
 
 
 @pytest.fixture(scope="session")

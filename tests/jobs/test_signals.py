@@ -95,11 +95,13 @@ def test_nightly_run_ends_its_jvm_and_python_workers(
     chain: Path,
     model_folder: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     wait_until: Wait,
     wait_until_ended: WaitUntilEnded,
 ) -> None:
     """The JVM exits when its input is closed, and the workers when the JVM closes theirs."""
     places = ["--landing", chain / "landing", "--warehouse", tmp_path, "--model", model_folder]
+    monkeypatch.setenv("CXX", "false")  # the network is not compiled, which would take longer than the rest
     nightly = start("-m", "jobs.nightly", "--business-date", "2026-11-09", *places)
     wait_until(lambda: nightly.has_started("SparkSubmit", "pyspark.daemon"))
     assert nightly.end_with(number) != 0

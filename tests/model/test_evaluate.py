@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -48,15 +49,18 @@ def faces(tmp_path_factory, photo):
 def trained(tmp_path_factory, faces):
     """Train a named variant on `faces` for one epoch; returns the model folder, which tests only read."""
     root = tmp_path_factory.mktemp("models")
-    variants = {"age": {}, "other": {"seed": 1}, "fewer": {"held_out_share": 0.2}, "scalar": {"head": "scalar"}}
+    recipe = Recipe(image_size=32, epochs=1, batch_size=4, learning_rate=1e-3)
+    variants = {
+        "age": {},
+        "other": {"seed": 1},
+        "fewer": {"held_out_share": 0.2},
+        "scalar": {"recipe": replace(recipe, head="scalar")},
+    }
 
     @cache
     def make(name="age"):
-        recipe = Recipe(image_size=32, epochs=1, batch_size=4, learning_rate=1e-3)
-        settings = {"pretrained": "none", "held_out_share": 0.4, **variants[name]}
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(train.PRESETS, "quick", recipe)
-            train.main(train.Settings(data=faces, out=root / name, **settings))
+        settings = {"pretrained": "none", "held_out_share": 0.4, "recipe": recipe, **variants[name]}
+        train.main(train.Settings(data=faces, out=root / name, **settings))
         return root / name
 
     return make
@@ -272,7 +276,15 @@ def test_a_model_folder_without_its_list_of_training_photos_is_an_error(trained,
         (
             train,
             {"--data", "--out", "--preset", "--head", "--pretrained", "--image-size", "--epochs", "--batch-size"}
-            | {"--learning-rate", "--held-out-share", "--seed"},
+            | {
+                "--learning-rate",
+                "--held-out-share",
+                "--seed",
+                "--weight-decay",
+                "--label-sigma-years",
+                "--variation",
+                "--erased-share",
+            },
         ),
     ],
 )
