@@ -70,7 +70,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _uncompiled() -> Iterator[None]:
     """Score without the compiled package, which takes 14 s to build; tests/model/test_compiled.py tests it."""
     with pytest.MonkeyPatch.context() as patch:
