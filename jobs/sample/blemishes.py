@@ -1,4 +1,4 @@
-"""Blemishes: bad rows and bad files of real landing zones, added to the sample chain on purpose.
+"""Blemishes: bad rows and bad files as in real landing zones, added to the sample chain on purpose.
 
 Bad rows are added and replace no good rows, so the truth holds for all but a few receipts. Bad files replace photos.
 """
