@@ -36,7 +36,7 @@ class Settings(DateSettings):
     def __post_init__(self) -> None:
         if self.min_receipts < 10:
             raise InputError(
-                f"min_receipts is {self.min_receipts}; it must be at least 10, because fewer may identify a person"
+                f"min_receipts is {self.min_receipts}; it must be at least 10, because fewer can identify a person"
             )
 
 

@@ -111,7 +111,7 @@ def write_date(settings: Settings, date: dt.date, ages: pacsv.CSVWriter) -> samp
                 write_photos(settings, date, tables["ages"])
             if settings.photos and has_blemishes:
                 tables |= {"photo_events": sample_blemishes.bomb_event(tables["photo_events"], date)}
-                named |= sample_blemishes.spoil_files(landing, tables["photo_events"], rng)
+                named |= sample_blemishes.add_bad_files(landing, tables["photo_events"], rng)
             for name, writer in writers.items():
                 writer.write_table(tables[name])
             ages.write_table(tables["ages"])

@@ -176,10 +176,10 @@ def main(settings: Settings) -> None:
         events, known = quarantine.used(screened, "photo_events"), night.read("restricted/photo_ages")
         n_tasks = max(night.spark.sparkContext.defaultParallelism, ceil(events.count() / PHOTOS_PER_TASK))
         scored = score_events(events, known, age_scorer(night.place, model, version), version, n_tasks).persist()
-        began = time.monotonic()
+        started = time.monotonic()
         # Printed and not stored, because a second run must write the same rows.
         n_new, mean_age = scored.agg(F.count_if("is_new"), F.round(F.mean("age_years"), 3)).collect()[0]
-        print(f"score_photos: {night.date}, {n_new} scored in {time.monotonic() - began:.0f} s", flush=True)
+        print(f"score_photos: {night.date}, {n_new} scored in {time.monotonic() - started:.0f} s", flush=True)
         unreadable = scored.where("status = 'unreadable'").select(F.col("photo_id").alias("key"), "reason", "detail")
         night.set_aside("photo_events", screened, unreadable)
         night.measure(mean_age_years=mean_age, model_version=version)

@@ -36,6 +36,7 @@ EXTRA_LINE_SHARE = 0.12
 """Share of bought categories with a second line on the receipt, possibly of the same product."""
 
 ADULT_AGE = 18
+_RESTRICTED = ("Alcohol", "Tobacco")  # departments with products for adults only
 _SOLD_TO_MINORS = 0.02
 _LARGEST_PROBABILITY = 0.95
 
@@ -52,16 +53,6 @@ class Category:
     bump: float = 0
     peak: float = 45  # years
     width: float = 1  # years
-
-    @property
-    def is_alcohol(self) -> bool:
-        """Whether the products are alcoholic drinks."""
-        return self.department == "Alcohol"
-
-    @property
-    def is_restricted(self) -> bool:
-        """Whether the products are sold to adults only."""
-        return self.department in {"Alcohol", "Tobacco"}
 
 
 _CATEGORIES: dict[str, dict[str, tuple[float, ...]]] = {
@@ -107,7 +98,7 @@ def category_probability(age_years: Ints) -> Floats:
     )
     log_factor = tilt * (age - 45) / 10 + bump * np.exp(-0.5 * ((age - peak) / width) ** 2)
     probability = np.where(base == 1.0, 1.0, np.minimum(base * np.exp(log_factor), _LARGEST_PROBABILITY))
-    restricted = np.array([category.is_restricted for category in CATEGORIES])
+    restricted = np.array([category.department in _RESTRICTED for category in CATEGORIES])
     return np.where(restricted & (age < ADULT_AGE), _SOLD_TO_MINORS * probability, probability)
 
 
@@ -157,8 +148,8 @@ def assortment(seed: int) -> Assortment:
                 "product_name": f"{_RANGES[variant]} {category.name}",
                 "category": category.name,
                 "department": category.department,
-                "min_age": ADULT_AGE if category.is_restricted else None,
-                "is_alcohol": category.is_alcohol,
+                "min_age": ADULT_AGE if category.department in _RESTRICTED else None,
+                "is_alcohol": category.department == "Alcohol",
             }
             for variant in range(n_products)
         ]

@@ -1,4 +1,4 @@
-"""Blemishes: bad rows and bad files of real landing zones, added to the sample chain on purpose.
+"""Blemishes: bad rows and bad files as in real landing zones, added to the sample chain on purpose.
 
 Bad rows are added and replace no good rows, so the truth holds for all but a few receipts. Bad files replace photos.
 """
@@ -97,7 +97,7 @@ def bomb_event(events: pa.Table, date: dt.date) -> pa.Table:
     return _append("photo_events", events, [_row(events, 0) | bomb])
 
 
-def spoil_files(landing: Path, events: pa.Table, rng: np.random.Generator) -> Named:
+def add_bad_files(landing: Path, events: pa.Table, rng: np.random.Generator) -> Named:
     """Replace some photo files of the events by bad files, write the bomb, and return these blemishes by kind.
 
     Photos with a repeated event are not used, so that no row has two blemishes.
@@ -110,12 +110,12 @@ def spoil_files(landing: Path, events: pa.Table, rng: np.random.Generator) -> Na
     named: Named = {kind: [paths[next(order)] for _ in range(n)] for kind, n in FILE_BLEMISHES.items()}
     for kind, bad_paths in named.items():
         for path in bad_paths:
-            _spoil(landing / path, kind)
+            _damage(landing / path, kind)
     (landing / bomb).write_bytes(uniform_jpeg(BOMB_SIDE_PIXELS, BOMB_SIDE_PIXELS))
     return named | {"decompression_bomb_30000x30000": [bomb]}
 
 
-def _spoil(photo: Path, kind: str) -> None:
+def _damage(photo: Path, kind: str) -> None:
     content = photo.read_bytes()
     image = Image.open(io.BytesIO(content))
     match kind:

@@ -144,22 +144,22 @@ def draw_receipts(rng: np.random.Generator, date: dt.date, tills: Tills, goods: 
     }
 
     n_photos = (rng.random(till.size) < tills.photo_share[till]) * (1 + (rng.random(till.size) < 0.12))
-    seen = np.repeat(np.arange(till.size), n_photos)
-    photo_number = np.arange(seen.size) - (np.cumsum(n_photos) - n_photos)[seen]
-    photo_id = pc.binary_join_element_wise(receipt_id.take(pa.array(seen)), _texts("", photo_number, 1), "-")
+    photo_receipt = np.repeat(np.arange(till.size), n_photos)
+    photo_number = np.arange(photo_receipt.size) - (np.cumsum(n_photos) - n_photos)[photo_receipt]
+    photo_id = pc.binary_join_element_wise(receipt_id.take(pa.array(photo_receipt)), _texts("", photo_number, 1), "-")
     photo_events = {
         "photo_id": photo_id,
-        "store_id": store_id.take(pa.array(seen)),
-        "till_id": till_id.take(pa.array(seen)),
-        "captured_at": _timestamps(rng.integers(opened[seen], closed[seen])),
+        "store_id": store_id.take(pa.array(photo_receipt)),
+        "till_id": till_id.take(pa.array(photo_receipt)),
+        "captured_at": _timestamps(rng.integers(opened[photo_receipt], closed[photo_receipt])),
         "path": pc.binary_join_element_wise(f"photos/business_date={date}/", photo_id, ".jpg", ""),
     }
-    shown = np.repeat(np.arange(till.size), np.maximum(n_photos, 1))
-    unseen = n_photos[shown] == 0
+    age_receipt = np.repeat(np.arange(till.size), np.maximum(n_photos, 1))
+    no_photo = n_photos[age_receipt] == 0
     ages = {
-        "photo_id": photo_id.take(pa.array(np.cumsum(~unseen) - 1, mask=unseen)),
-        "receipt_id": receipt_id.take(pa.array(shown)),
-        "true_age": age_years[shown],
+        "photo_id": photo_id.take(pa.array(np.cumsum(~no_photo) - 1, mask=no_photo)),
+        "receipt_id": receipt_id.take(pa.array(age_receipt)),
+        "true_age": age_years[age_receipt],
     }
     return {
         "photo_events": pa.table(photo_events, schema=LANDING["photo_events"]),

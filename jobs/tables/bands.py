@@ -37,7 +37,7 @@ def age_bands(names: Sequence[str]) -> list[AgeBand]:
     for name in names:
         form = re.fullmatch(r"under_(\d+)|(\d+)-(\d+)|(\d+)_plus", name)
         if form is None:
-            raise InputError(f"age_bands holds {name!r}; write a band as under_18, 18-29 or 60_plus")
+            raise InputError(f"age_bands contains {name!r}; write a band as under_18, 18-29 or 60_plus")
         under, low, high, plus = (int(part) if part else None for part in form.groups())
         from_years = low if low is not None else plus if plus is not None else 0
         to_years = high if high is not None else under - 1 if under is not None else MAX_AGE_YEARS

@@ -41,7 +41,7 @@ def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConne
     except (DeltaError, OSError, ValueError) as error:
         raise InputError(f"--warehouse {warehouse}: {one_line(error)}") from error
     if not written:
-        raise InputError(f"--warehouse {warehouse} holds no Delta table; expected any of {', '.join(shown)}")
+        raise InputError(f"--warehouse {warehouse} contains no Delta table; expected any of {', '.join(shown)}")
     connection = duckdb.connect()
     register_tables(
         connection,

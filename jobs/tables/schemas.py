@@ -80,7 +80,7 @@ class WarehouseTable:
 
 
 def is_restricted(name: str) -> bool:
-    """Tell whether a warehouse table is for the service account and auditors only.
+    """Return whether a warehouse table is restricted to the service account and auditors.
 
     >>> is_restricted("restricted/photo_ages"), is_restricted("analytics/age_bands")
     (True, False)

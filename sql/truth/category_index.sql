@@ -28,7 +28,7 @@ bands AS (
 ),
 
 receipts AS (
-    -- DISTINCT: a receipt can be delivered twice or have several photos.
+    -- DISTINCT: a receipt can be repeated or have several photos.
     SELECT DISTINCT
         receipts.business_date,
         receipts.receipt_id,

@@ -75,13 +75,13 @@ def make_chain(folder: Path, n_receipts: int) -> None:
     ages = pacsv.read_csv(
         folder / "truth" / "ages.csv", convert_options=pacsv.ConvertOptions(strings_can_be_null=True)
     ).filter(pa.compute.field("photo_id").is_valid())
-    known = events.join(ages, "photo_id", join_type="inner").rename_columns({"true_age": "age_years"})
-    given = {"business_date": DATE, "status": "scored", "model_version": "truth"}
+    scored = events.join(ages, "photo_id", join_type="inner").rename_columns({"true_age": "age_years"})
+    constants = {"business_date": DATE, "status": "scored", "model_version": "truth"}
     schema = WAREHOUSE["restricted/photo_ages"].schema
     columns = [
-        known[field.name].cast(field.type)
-        if field.name in known.column_names
-        else pa.repeat(pa.scalar(given.get(field.name), field.type), len(known))
+        scored[field.name].cast(field.type)
+        if field.name in scored.column_names
+        else pa.repeat(pa.scalar(constants.get(field.name), field.type), len(scored))
         for field in schema
     ]
     warehouse = folder / "warehouse"
@@ -137,12 +137,12 @@ def run_job(job: str, folder: Path, settings: Settings) -> Cost:
     binaries = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYSPARK_PYTHON": sys.executable}
     stop, peaks = threading.Event(), {"all": 0.0, "java": 0.0}
-    began = time.monotonic()
+    started = time.monotonic()
     with subprocess.Popen([str(word) for word in command], env=environment) as process:
         watcher = threading.Thread(target=watch, args=(process.pid, stop, peaks))
         watcher.start()
         exit_code = process.wait()
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - started
         stop.set()
         watcher.join()
     if exit_code:

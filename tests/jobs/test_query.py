@@ -202,7 +202,7 @@ def test_a_date_is_required_if_the_affinity_table_is_empty(tmp_path):
 
 
 def test_a_missing_warehouse_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="nowhere holds no Delta table"):
+    with pytest.raises(InputError, match="nowhere contains no Delta table"):
         connect(str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="--warehouse is required: the environment has no BREAD_SALT_WAREHOUSE"):
         main(Settings(statement="SELECT 1", warehouse=""))

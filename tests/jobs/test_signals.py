@@ -24,7 +24,7 @@ class Program:
         self.descendants: set[psutil.Process] = set()
 
     def has_started(self, *programs: str) -> bool:
-        """Tell whether each program is in the command line of a descendant."""
+        """Return whether each program is in the command line of a descendant."""
         self.descendants |= set(self.process.children(recursive=True))
         lines = []
         for descendant in self.descendants:

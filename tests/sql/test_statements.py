@@ -80,7 +80,7 @@ def test_case(statement: str, case: dict, arrow_tables: Callable, request: pytes
     run = request.getfixturevalue(RUNNERS[statement.partition("/")[0]])
     actual = run(sql.load(statement), arrow_tables(case.get("tables", {})), case.get("params", {}))
     compared = [
-        {column: row[column] for column in wanted} for row, wanted in zip(actual, case["expected"], strict=False)
+        {column: row[column] for column in expected} for row, expected in zip(actual, case["expected"], strict=False)
     ]
     assert compared == [
         {name: pytest.approx(value) if isinstance(value, float) else value for name, value in row.items()}

@@ -94,15 +94,15 @@ def test_every_bad_file_is_listed_by_kind(chain):
 
 
 def test_every_other_photo_is_a_readable_crop_of_200_pixels(chain):
-    spoilt = {path for kind in (*FILE_BLEMISHES, BOMB) for path in blemishes(chain)[kind]}
+    bad = {path for kind in (*FILE_BLEMISHES, BOMB) for path in blemishes(chain)[kind]}
     paths = {
         path
         for date in (DAY_ONE, dt.date(2026, 11, 10))
         for path in table(chain, "photo_events", date)["path"].to_pylist()
         if path.startswith("photos/")
     }
-    assert spoilt <= paths
-    for path in paths - spoilt:
+    assert bad <= paths
+    for path in paths - bad:
         with Image.open(chain / "landing" / path) as image:
             image.load()
             assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (200, 200))
