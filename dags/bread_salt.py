@@ -37,7 +37,8 @@ try:
 except (ZoneInfoNotFoundError, ValueError) as error:
     raise ValueError(f"BREAD_SALT_TIME_ZONE must be an IANA time zone such as Europe/Vienna: {error}") from error
 
-_SHUTDOWN_SECONDS = 10
+_SHUTDOWN_SECONDS = 3
+"""Airflow sends SIGKILL to the task five seconds after SIGTERM."""
 
 
 class SparkJobOperator(SparkSubmitOperator):
@@ -72,8 +73,10 @@ class SparkJobOperator(SparkSubmitOperator):
         if process and process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
+            try:
                 process.wait(_SHUTDOWN_SECONDS)  # the JVM deletes its scratch files
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
         super().on_kill()
 
 
@@ -92,5 +95,5 @@ class ProgramOperator(BashOperator):
                 raise AirflowFailException(f"{self.task_id}: see the line 'error: ...' above") from error
             raise
         except AirflowTaskTimeout as error:
-            self.on_kill()  # Airflow calls it only if it receives AirflowTaskTimeout
+            self.on_kill()  # Airflow calls it only for AirflowTaskTimeout, which is converted here
             raise AirflowFailException(f"{self.task_id} reached its execution_timeout; clear it to continue") from error

@@ -36,7 +36,8 @@ Nightly and backfill runs may overlap: writers of different dates do not conflic
 - Connection `spark_default` as JSON, `{"conn_type": "spark", "host": "spark://HOST:7077"}`. Without it the
   jobs run locally, `local[*]`. `spark-submit` on the `PATH`.
 - `BREAD_SALT_AGE_BANDS`: names of the age bands, separated by spaces, such as
-  `under_18 18-29 30-44 45-59 60_plus`, which is the default. They must cover the ages 0 to 120.
+  `under_18 18-29 30-44 45-59 60_plus`, which is the default. They must cover the ages 0 to 120. A window contains
+  only dates with the same bands: after a change, run earlier dates again or wait until they leave the windows.
 - `BREAD_SALT_DRIVER_MEMORY`: memory of each Spark driver. Default: `4g`.
 - `BREAD_SALT_TIME_ZONE`: the chain's time zone, such as `Europe/Vienna`. Default: `UTC`.
 - `BREAD_SALT_PYTHON`: the interpreter, on workers and executors, in which this project is installed. Default:
@@ -107,14 +108,16 @@ with DAG(
 ) as dag:
     await_landing = BashSensor(
         task_id="await_landing",
-        bash_command=f"{QUOTED_PYTHON} -m jobs.await_landing"
+        # The sensor waits for its program even if it is killed or times out, so the program gets a limit of its own:
+        # the object store may not answer.
+        bash_command=f"timeout --kill-after=10 240 {QUOTED_PYTHON} -m jobs.await_landing"
         " --business-date {{ business_date(params, dag_run) | quote }}"
         " --landing {{ var.value.bread_salt_landing | quote }}",
         retry_exit_code=75,
         mode="reschedule",  # frees the worker slot between two checks
         poke_interval=timedelta(minutes=5),
-        timeout=timedelta(hours=6),  # until 08:00, when somebody can ask the stores
-        execution_timeout=timedelta(minutes=5),  # of one check: the object store may not answer
+        timeout=timedelta(hours=6),  # until 08:00, when staff can contact the stores
+        execution_timeout=timedelta(minutes=5),  # of one check
     )
 
     score_photos = SparkJobOperator(

@@ -130,26 +130,29 @@ def age_affinity(
     )
 
 
+def with_names(affinity: DataFrame, products: DataFrame) -> DataFrame:
+    """Return the cells of level `product`, with the product's name, category and department."""
+    names = F.broadcast(products.withColumnRenamed("product_id", "item"))
+    cells = affinity.where("level = 'product'").join(names, on="item", how="left")
+    return cells.withColumnRenamed("item", "product_id")
+
+
 def main(settings: Settings) -> None:
-    """Run the job."""
-    landing_tables = ["receipt_lines", "products", "receipts"]
-    with Night(settings, "build_affinity", landing_tables=landing_tables, after="match_receipts") as night:
-        products = screen_products(night.landing("products")).persist()
-        sold = quarantine.used(products, "products")
+    """Read, screen, count, measure, write."""
+    tables = ["receipt_lines", "products", "receipts"]
+    with Night(settings, "build_affinity", landing_tables=tables, needs=["analytics/age_bands"]) as night:
+        screened_products = screen_products(night.landing("products")).persist()
+        products = quarantine.used(screened_products, "products")
         rejected = night.read("restricted/quarantine").where("source_table = 'receipts'")
-        lines = screen_lines(night.landing("receipt_lines"), sold, night.landing("receipts"), rejected).persist()
-        for table, screened in (("products", products), ("receipt_lines", lines)):
-            night.set_aside(table, screened)
-        counts = daily_counts(
-            night.spark, quarantine.used(lines, "receipt_lines"), sold, night.read("restricted/receipt_ages")
-        )
-        night.replace("restricted/daily_counts", counts)
-        history = night.read("restricted/daily_counts", days=MAX_WINDOW_DAYS)
+        screened = screen_lines(night.landing("receipt_lines"), products, night.landing("receipts"), rejected).persist()
+        night.set_aside("products", screened_products)
+        night.set_aside("receipt_lines", screened)
+        lines, ages = quarantine.used(screened, "receipt_lines"), night.read("restricted/receipt_ages")
+        night.replace("restricted/daily_counts", daily_counts(night.spark, lines, products, ages))
+        counts = night.read("restricted/daily_counts", days=MAX_WINDOW_DAYS)
         bands = night.read("analytics/age_bands", days=MAX_WINDOW_DAYS)
-        affinity = age_affinity(night.spark, history, bands, night.date, settings.min_receipts).persist()
-        names = F.broadcast(sold.withColumnRenamed("product_id", "item"))
-        product_affinity = affinity.where("level = 'product'").join(names, on="item", how="left")
-        night.replace("analytics/age_product_affinity", product_affinity.withColumnRenamed("item", "product_id"))
+        affinity = age_affinity(night.spark, counts, bands, night.date, settings.min_receipts).persist()
+        night.replace("analytics/age_product_affinity", with_names(affinity, products))
         night.replace("analytics/age_category_affinity", affinity.where("level IN ('category', 'department')"))
 
 

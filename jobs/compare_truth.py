@@ -104,7 +104,7 @@ def compare(
     heading = f"{newest}, {window_days} days"
     yield (
         f"The ten strongest category indices ({heading})",
-        execute(connection, "SELECT * EXCLUDE (from_years) FROM category_index LIMIT 10", {}),
+        execute(connection, sql.load("truth/strongest_categories"), {}),
     )
     yield (
         f"Agreement of all category indices ({heading})",
@@ -129,10 +129,10 @@ def _dataset(path: str, **layout: object) -> ds.Dataset:
 
 def main(settings: Settings) -> None:
     """Print every comparison as a table."""
-    connection = connect(settings.warehouse, restricted=True)
-    register_sources(connection, settings.landing, settings.truth)
-    for heading, answer in compare(connection, settings.business_date, settings.window_days):
-        print(f"{heading}\n\n{render(answer)}\n")
+    with connect(settings.warehouse, restricted=True) as connection:
+        register_sources(connection, settings.landing, settings.truth)
+        for heading, answer in compare(connection, settings.business_date, settings.window_days):
+            print(f"{heading}\n\n{render(answer)}\n")
 
 
 if __name__ == "__main__":

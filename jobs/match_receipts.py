@@ -122,16 +122,14 @@ def combine_photos(matched: DataFrame, receipts: DataFrame, bands: Sequence[AgeB
 
 
 def bands_table(bands: Sequence[AgeBand]) -> pa.Table:
-    """Return the rows of `analytics/age_bands` for one date, without the column of the date."""
-    rows = [band._asdict() for band in bands]
-    schema = WAREHOUSE["analytics/age_bands"].schema
-    return pa.Table.from_pylist(rows, schema=schema.remove(schema.get_field_index("business_date")))
+    """Return the rows of `analytics/age_bands` for one date."""
+    return pa.Table.from_pylist([band._asdict() for band in bands], schema=WAREHOUSE["analytics/age_bands"].row_schema)
 
 
 def main(settings: Settings) -> None:
     """Run the job."""
     bands = age_bands(settings.age_bands)
-    with Night(settings, "match_receipts", landing_tables=["receipts"], after="score_photos") as night:
+    with Night(settings, "match_receipts", landing_tables=["receipts"]) as night:
         screened = screen_receipts(night.landing("receipts"), night.date).persist()
         receipts = quarantine.used(screened, "receipts")
         photos = night.read("restricted/photo_ages").where(F.col("status") == "scored")
@@ -143,6 +141,7 @@ def main(settings: Settings) -> None:
             matched_share=n_matched / n_used if n_used else None,
             photos_unmatched=photos.count() - n_photos,
         )
+        night.clear("restricted/daily_counts")  # counted from other ages or bands; no window may contain them
         night.replace("analytics/age_bands", bands_table(bands))
         night.replace("restricted/receipt_ages", ages)
 

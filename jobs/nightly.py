@@ -46,7 +46,8 @@ def main(settings: Settings) -> None:
         landing_files(landing, table, settings.business_date)
     for step in (score_photos, match_receipts, build_affinity):
         step.main(settings.of(step))
-    failed = failed_checks(connect(settings.warehouse, restricted=True), settings.business_date)
+    with connect(settings.warehouse, restricted=True) as connection:
+        failed = failed_checks(connection, settings.business_date)
     for name, answer in failed.items():
         print(f"{name}: {len(answer.rows)} rows; jobs.query {name} --restricted shows them", file=sys.stderr)
     if failed:

@@ -102,7 +102,7 @@ def newest_business_date(connection: duckdb.DuckDBPyConnection) -> dt.date:
     Raises:
         InputError: analytics.age_category_affinity has no rows.
     """
-    (date,) = execute(connection, "SELECT max(business_date) FROM analytics.age_category_affinity", {}).rows[0]
+    (date,) = execute(connection, sql.load("analyst/newest_date"), {}).rows[0]
     if date is None:
         raise InputError("analytics.age_category_affinity is empty, so --param business_date=YYYY-MM-DD is required")
     return dt.date.fromisoformat(str(date))

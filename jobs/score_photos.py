@@ -161,8 +161,8 @@ def score_events(
     # Partitioned by the id, so that every run has the same photos in the same batches.
     remaining = events.join(reusable, on="photo_id", how="left_anti").repartition(n_tasks, "photo_id")
     scored = remaining.withColumn("score", scorer(F.col("path"))).select(*event, "score.*", F.lit(True).alias("is_new"))
-    hundredths = {name: F.round(F.col(name), 2) for name in ("age_years", "age_low", "age_high")}
-    return reused.unionByName(scored.withColumns(hundredths)).withColumn("model_version", F.lit(version))
+    rounded = {name: F.round(F.col(name), 2) for name in ("age_years", "age_low", "age_high")}
+    return reused.unionByName(scored.withColumns(rounded)).withColumn("model_version", F.lit(version))
 
 
 def main(settings: Settings) -> None:

@@ -94,7 +94,32 @@ def test_only_programs_that_run_others_import_programs(folder):
     names = {path.removesuffix(".py").replace("/", ".") for path in programs}
     wrong = {(path, name) for path in files.keys() - RUNS_OTHERS for name in files[path] & names}
     assert wrong == set()
-    assert RUNS_OTHERS & programs if folder == "jobs" else programs
+    assert programs
+    assert {path for path in RUNS_OTHERS if path.startswith(folder)} <= programs
+
+
+ROOMS = {
+    "jobs/tables": {"jobs.tables", "model.cli", "sql"},
+    "jobs/sample": {"jobs.sample", "jobs.tables.bands", "jobs.tables.schemas", "model.cli"},
+    "model/photos": {"model.photos", "model.network", "model.cli"},
+    "model/study": {"model.study", "model.evaluation", "model.network", "model.photos", "model.pages", "model.cli"},
+    "model/pages": {"model.pages", "model.photos", "model.cli"},
+}
+"""What a room may import of ours."""
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_room_imports_only_the_rooms_it_may(room):
+    files = {path: names for path, names in imports_of(room.partition("/")[0]).items() if path.startswith(f"{room}/")}
+    assert files
+    wrong = {
+        (path, name)
+        for path, names in files.items()
+        for name in names
+        if name.partition(".")[0] in OURS and not any(f"{name}.".startswith(f"{allowed}.") for allowed in ROOMS[room])
+        if not any(f"{allowed}.".startswith(f"{name}.") for allowed in ROOMS[room])
+    }
+    assert wrong == set()
 
 
 def has_main(path: str) -> bool:

@@ -13,15 +13,15 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.tables import quarantine
 from jobs.tables.landing import landing_files, open_place
-from jobs.tables.schemas import LANDING
+from jobs.tables.schemas import LANDING, WAREHOUSE
 from jobs.tables.spark import check_java, spark_session
 from jobs.tables.warehouse import Warehouse
+from model.cli import InputError
+
+STEPS = ("score_photos", "match_receipts", "build_affinity")
+"""The jobs of a night, in order. Each reads what the jobs before it wrote."""
 
 Measure = float | str | None
-
-_REPORT = pa.schema(
-    {"source_table": pa.string(), "measure": pa.string(), "value": pa.float64(), "text": pa.string()}.items()
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,10 @@ class DateSettings:
 class Night:
     """A job that processes one business date; use it in a `with` statement.
 
-    - The constructor checks everything that can be checked without Spark.
-    - The job's rows in `analytics/run_quality` tell the next job that the date is complete. They are removed before the
-      first table is replaced, and written when the `with` statement ends without an error.
+    - At the start of the `with` statement everything is checked that can be checked without Spark.
+    - The job's rows in `analytics/run_quality`, its report, tell the next job that the date is complete. The report is
+      written when the `with` statement ends without an error. Before the first table is replaced, the old reports of
+      this job and of the jobs after it are removed, because what they describe no longer holds.
 
     Attributes:
         date: the business date.
@@ -49,31 +50,47 @@ class Night:
     """
 
     def __init__(
-        self, settings: DateSettings, job: str, *, landing_tables: Sequence[str], after: str | None = None
+        self, settings: DateSettings, job: str, *, landing_tables: Sequence[str], needs: Sequence[str] = ()
     ) -> None:
-        """Check the job's input and the warehouse.
+        """Open the places.
 
         Args:
             settings: date and places.
-            job: name of the job.
+            job: one of `STEPS`.
             landing_tables: tables of the landing zone that the job reads.
-            after: job that must have finished the date.
+            needs: tables of the warehouse that must have rows of the date.
+
+        Raises:
+            InputError: pyarrow does not read one of the URIs.
+        """
+        self.date = settings.business_date
+        self.place = open_place(settings.landing)
+        self._warehouse = Warehouse(settings.warehouse)
+        self._job, self._landing_tables, self._needs = job, landing_tables, needs
+        self._files: dict[str, list[str]] = {}
+        self._measures: dict[str, dict[str, Measure]] = {}
+        self._writes = False
+
+    def __enter__(self) -> Self:
+        """Check the job's input and the warehouse.
 
         Raises:
             InputError: Java is missing, a landing table is missing or breaks the contract, the warehouse can't be
-                written to, or the job `after` has not finished the date.
+                written to, or the job before has not finished the date.
         """
         check_java()
-        self.date = settings.business_date
-        self.place = open_place(settings.landing)
-        self._job = job
-        self._files = {table: landing_files(self.place, table, self.date) for table in landing_tables}
-        self._warehouse = Warehouse(settings.warehouse)
+        self._files = {table: landing_files(self.place, table, self.date) for table in self._landing_tables}
         self._warehouse.check_writable()
-        if after is not None:
-            self._warehouse.require_report(after, self.date)
-        self._measures: dict[str, dict[str, Measure]] = {}
-        self._writes = False
+        for job in STEPS[: STEPS.index(self._job)][-1:]:
+            # Otherwise we would overwrite good rows with none.
+            if not self._warehouse.has_rows("analytics/run_quality", self.date, job=job):
+                raise InputError(
+                    f"{job} has not finished {self.date} in the warehouse {self._warehouse.uri}; run it first"
+                )
+            for table in self._needs:
+                if not self._warehouse.has_rows(table, self.date):
+                    raise InputError(f"{table} has no rows of {self.date} in {self._warehouse.uri}; run {job} again")
+        return self
 
     @cached_property
     def spark(self) -> SparkSession:
@@ -92,9 +109,15 @@ class Night:
         """Replace the date, or a part of it, in a warehouse table; see `Warehouse.replace`."""
         if not self._writes:
             self._warehouse.create_tables()
-            self._report([])
+            for job in STEPS[STEPS.index(self._job) :]:
+                if self._warehouse.has_rows("analytics/run_quality", self.date, job=job):
+                    self._report(job, [])
             self._writes = True
         self._warehouse.replace(table, rows, self.date, **part)
+
+    def clear(self, table: str) -> None:
+        """Remove the rows of the date from a warehouse table."""
+        self.replace(table, WAREHOUSE[table].row_schema.empty_table())
 
     def set_aside(self, table: str, screened: DataFrame, unreadable: DataFrame | None = None) -> dict[str, float]:
         """Write the rejected rows of a landing table to quarantine, and count all its rows for the report.
@@ -122,9 +145,6 @@ class Night:
         """Add numbers and texts about the whole job to its report."""
         self._measures.setdefault("", {}).update(measures)
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -135,7 +155,7 @@ class Night:
             for table, measures in self._measures.items()
             for name, value in measures.items()
         ]
-        self._report(lines)
+        self._report(self._job, lines)
         self.spark.catalog.clearCache()
         figures = "; ".join(
             f"{table or 'all'}: {', '.join(f'{name} {value}' for name, value in measures.items())}"
@@ -143,6 +163,6 @@ class Night:
         )
         print(f"{self._job}: {self.date}, {figures}", flush=True)
 
-    def _report(self, lines: Sequence[dict[str, Measure]]) -> None:
-        rows = pa.Table.from_pylist(lines, schema=_REPORT)
-        self._warehouse.replace("analytics/run_quality", rows, self.date, job=self._job)
+    def _report(self, job: str, lines: Sequence[dict[str, Measure]]) -> None:
+        rows = pa.Table.from_pylist(lines, schema=WAREHOUSE["analytics/run_quality"].row_schema)
+        self._warehouse.replace("analytics/run_quality", rows, self.date, job=job)

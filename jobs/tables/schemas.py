@@ -78,6 +78,11 @@ class WarehouseTable:
     partition_by: tuple[str, ...] = ("business_date",)
     """A job replaces one such partition at a time."""
 
+    @property
+    def row_schema(self) -> pa.Schema:
+        """The columns that a job fills in: all columns except those of the partition."""
+        return pa.schema([field for field in self.schema if field.name not in self.partition_by])
+
 
 def is_restricted(name: str) -> bool:
     """Return whether a warehouse table is restricted to the service account and auditors.

@@ -20,9 +20,6 @@ def spark_session(app_name: str, **settings: str) -> SparkSession:
     Args:
         app_name: shown in Spark's UI.
         **settings: further Spark settings, dots written as `__`. Driver settings of spark-submit take precedence.
-
-    Raises:
-        InputError: there is no suitable Java.
     """
     # Spark's default for workers is the first python3 on PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -30,7 +27,6 @@ def spark_session(app_name: str, **settings: str) -> SparkSession:
     running = SparkSession.getActiveSession()
     if running is not None:
         return running
-    check_java()
     builder = SparkSession.builder.appName(app_name)
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if not submitted:

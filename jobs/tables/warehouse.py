@@ -8,7 +8,7 @@ import datetime as dt
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.tables.landing import open_place
-from jobs.tables.schemas import WAREHOUSE, WarehouseTable, is_restricted
+from jobs.tables.schemas import WAREHOUSE, is_restricted
 from model.cli import InputError
 
 STAGING_MAX_AGE_SECONDS = 24 * 3600
@@ -79,14 +79,9 @@ class Warehouse:
                 if not DeltaTable.is_deltatable(uri):  # another job may have created it
                     raise
 
-    def require_report(self, job: str, business_date: dt.date) -> None:
-        """Fail if the previous job has not finished this date; otherwise we would overwrite good rows with none.
-
-        Raises:
-            InputError: `analytics/run_quality` has no row of the job and date.
-        """
-        if not self._files("analytics/run_quality", f"business_date = '{business_date}' AND job = '{job}'"):
-            raise InputError(f"{job} has not finished {business_date} in the warehouse {self.uri}; run it first")
+    def has_rows(self, name: str, business_date: dt.date, **part: str) -> bool:
+        """Tell whether a table has rows of a date, or of a part of it."""
+        return bool(self._files(name, _predicate({"business_date": business_date, **part})))
 
     def read(self, spark: SparkSession, name: str, first: dt.date, last: dt.date) -> DataFrame:
         """Read the dates `first` to `last` of a table."""
@@ -121,19 +116,23 @@ class Warehouse:
         if tuple(partition) != table.partition_by:
             raise ValueError(f"{name} is replaced by {table.partition_by}, not by {tuple(partition)}")
         if isinstance(rows, pa.Table):
+            _check_columns(name, _columns(rows.schema), _columns(table.row_schema))
             for column, value in partition.items():
                 rows = rows.append_column(column, pa.repeat(pa.scalar(value), len(rows)))
-            self._commit(name, rows.select(table.schema.names).cast(table.schema).to_reader(), partition)
+            self._commit(name, rows.select(table.schema.names).to_reader(), partition)
             return
         stamped = rows.withColumns({column: F.lit(value) for column, value in partition.items()})
         stamped = stamped.select(*table.schema.names)
-        _check_schema(name, stamped, table)
+        # simpleString leaves out nullability, which is irrelevant here.
+        spark_columns = [(field.name, field.dataType.simpleString()) for field in stamped.schema]
+        expected = [(field.name, field.dataType.simpleString()) for field in from_arrow_schema(table.schema)]
+        _check_columns(name, spark_columns, expected)
         with self._staging(name) as path:
             stamped.write.parquet(f"{self._place.spark_prefix}{path}")
             staged = ds.dataset(path, schema=table.schema, format="parquet", filesystem=self._place.filesystem)
             self._commit(name, staged.scanner(**_SPARK_READ_AHEAD).to_reader(), partition)
 
-    def _commit(self, name: str, rows: pa.RecordBatchReader, partition: dict[str, object]) -> None:
+    def _commit(self, name: str, rows: pa.RecordBatchReader, partition: Mapping[str, object]) -> None:
         # By default Parquet footers store the minimum and maximum of each column, like the log.
         statistics = ColumnProperties(statistics_enabled="NONE") if is_restricted(name) else None
         try:
@@ -141,7 +140,7 @@ class Warehouse:
                 self._table_uri(name),
                 rows,
                 mode="overwrite",
-                predicate=" AND ".join(f"{column} = '{value}'" for column, value in partition.items()),
+                predicate=_predicate(partition),
                 writer_properties=WriterProperties(max_row_group_size=65_536, default_column_properties=statistics),
             )
         except CommitFailedError:
@@ -169,7 +168,8 @@ class Warehouse:
         for entry in filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True)):
             # The name contains the time, because folders of an object store have none.
             staged = _STAGED.fullmatch(entry.base_name)
-            if staged and time.time() - int(staged["created"]) > STAGING_MAX_AGE_SECONDS:
+            is_folder = entry.type == fs.FileType.Directory
+            if is_folder and staged and time.time() - int(staged["created"]) > STAGING_MAX_AGE_SECONDS:
                 with suppress(FileNotFoundError):  # another job removed it
                     filesystem.delete_dir(entry.path)
         filesystem.create_dir(folder, recursive=True)
@@ -181,10 +181,15 @@ class Warehouse:
                 filesystem.delete_dir(path)
 
 
-def _check_schema(name: str, frame: DataFrame, table: WarehouseTable) -> None:
-    # simpleString leaves out nullability, which is irrelevant here.
-    expected = [(field.name, field.dataType.simpleString()) for field in from_arrow_schema(table.schema)]
-    actual = [(field.name, field.dataType.simpleString()) for field in frame.schema]
+def _predicate(partition: Mapping[str, object]) -> str:
+    return " AND ".join(f"{column} = '{value}'" for column, value in partition.items())
+
+
+def _columns(schema: pa.Schema) -> list[tuple[str, str]]:
+    return [(field.name, str(field.type)) for field in schema]
+
+
+def _check_columns(name: str, actual: list[tuple[str, str]], expected: list[tuple[str, str]]) -> None:
     if actual != expected:
         raise ValueError(
             f"{name} has columns {sorted(set(actual) - set(expected))}; wanted {sorted(set(expected) - set(actual))}"

@@ -1,7 +1,7 @@
 -- How large is the error of the estimated ages, compared with that of the best constant?
 -- Grain: one row. Units: photos; mean absolute errors and the constant (median of the true ages) in years.
 -- Parameters: $dates (list of business dates).
-WITH judged AS (
+WITH compared AS (
     SELECT
         photo_ages.age_years,
         ages.true_age
@@ -14,13 +14,13 @@ WITH judged AS (
 
 constant AS (
     SELECT MEDIAN(true_age) AS guess_years
-    FROM judged
+    FROM compared
 )
 
 SELECT
     COUNT(*) AS n_photos,
-    AVG(ABS(judged.age_years - judged.true_age)) AS mae_years,
-    AVG(ABS(constant.guess_years - judged.true_age)) AS mae_of_constant_years,
+    AVG(ABS(compared.age_years - compared.true_age)) AS mae_years,
+    AVG(ABS(constant.guess_years - compared.true_age)) AS mae_of_constant_years,
     ANY_VALUE(constant.guess_years) AS constant_years
-FROM judged
+FROM compared
 CROSS JOIN constant

@@ -21,10 +21,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
-from deltalake import write_deltalake
 
 from jobs import sample_chain
 from jobs.tables.schemas import WAREHOUSE
+from jobs.tables.warehouse import Warehouse
 from model.cli import InputError, run
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -76,27 +76,20 @@ def make_chain(folder: Path, n_receipts: int) -> None:
         folder / "truth" / "ages.csv", convert_options=pacsv.ConvertOptions(strings_can_be_null=True)
     ).filter(pa.compute.field("photo_id").is_valid())
     scored = events.join(ages, "photo_id", join_type="inner").rename_columns({"true_age": "age_years"})
-    constants = {"business_date": DATE, "status": "scored", "model_version": "truth"}
-    schema = WAREHOUSE["restricted/photo_ages"].schema
+    constants = {"status": "scored", "model_version": "truth"}
+    schema = WAREHOUSE["restricted/photo_ages"].row_schema
     columns = [
         scored[field.name].cast(field.type)
         if field.name in scored.column_names
         else pa.repeat(pa.scalar(constants.get(field.name), field.type), len(scored))
         for field in schema
     ]
-    warehouse = folder / "warehouse"
-    write_deltalake(
-        warehouse / "restricted" / "photo_ages", pa.table(columns, schema=schema), partition_by=["business_date"]
-    )
-    report = {
-        "business_date": DATE,
-        "job": "score_photos",
-        "source_table": "",
-        "measure": "model_version",
-        "text": "truth",
-    }
-    quality = pa.Table.from_pylist([report], schema=WAREHOUSE["analytics/run_quality"].schema)
-    write_deltalake(warehouse / "analytics" / "run_quality", quality, partition_by=["business_date", "job"])
+    warehouse = Warehouse(str(folder / "warehouse"))
+    warehouse.create_tables()
+    warehouse.replace("restricted/photo_ages", pa.table(columns, schema=schema), DATE)
+    report = [{"source_table": "", "measure": "model_version", "text": "truth"}]
+    lines = pa.Table.from_pylist(report, schema=WAREHOUSE["analytics/run_quality"].row_schema)
+    warehouse.replace("analytics/run_quality", lines, DATE, job="score_photos")
 
 
 def status_kib(pid: int) -> dict[str, int]:

@@ -6,7 +6,7 @@ import pytest
 from deltalake import DeltaTable
 
 from jobs.tables import quarantine
-from jobs.tables.night import DateSettings, Night
+from jobs.tables.night import STEPS, DateSettings, Night
 from jobs.tables.schemas import LANDING
 from model.cli import InputError
 
@@ -23,11 +23,11 @@ def open_night(spark, tmp_path):
     pq.write_table(pa.Table.from_pylist(receipts, schema=LANDING["receipts"]), folder / "part-0.parquet")
     assert spark  # the night uses this session
 
-    def make(job="job", date=DATE, tables=("receipts",), after=None):
+    def make(job="score_photos", date=DATE, tables=("receipts",), needs=()):
         settings = DateSettings(
             business_date=date, landing=str(tmp_path / "landing"), warehouse=str(tmp_path / "warehouse")
         )
-        return Night(settings, job, landing_tables=tables, after=after)
+        return Night(settings, job, landing_tables=tables, needs=needs)
 
     return make
 
@@ -36,7 +36,7 @@ def open_night(spark, tmp_path):
 def report(tmp_path):
     """Return a function that reads the report of a job: {(source table, measure): value or text}."""
 
-    def read(job="job"):
+    def read(job="score_photos"):
         table = DeltaTable(tmp_path / "warehouse" / "analytics" / "run_quality")
         lines = [line for line in table.to_pyarrow_table().to_pylist() if line["job"] == job]
         return {
@@ -91,19 +91,43 @@ def test_a_failed_job_leaves_no_report_and_the_next_job_fails(open_night, rows, 
     with pytest.raises(ZeroDivisionError):
         fail()
     assert report() == {}
-    with pytest.raises(InputError, match="job has not finished 2026-11-09"):
-        open_night("next", after="job")
+    with pytest.raises(InputError, match="score_photos has not finished 2026-11-09"), open_night("match_receipts"):
+        pass
+
+
+def test_a_job_needs_the_tables_of_the_job_before(open_night):
+    with open_night() as night:
+        night.measure(run="first")
+    message = "analytics/age_bands has no rows of 2026-11-09 in .*; run score_photos again"
+    with pytest.raises(InputError, match=message), open_night("match_receipts", needs=["analytics/age_bands"]):
+        pass
+
+
+def test_the_first_write_removes_the_reports_of_later_jobs(open_night, report):
+    for job in STEPS:
+        with open_night(job) as night:
+            night.measure(run="first")
+    with open_night("match_receipts") as night:
+        night.clear(COUNTS)
+        assert [bool(report(job)) for job in STEPS] == [True, False, False]
+        night.measure(run="second")
+    assert report("match_receipts") == {("", "run"): "second"}
+    assert report("build_affinity") == {}
 
 
 def test_a_window_ends_with_the_business_date(open_night, rows):
     for day in range(6, 11):
-        with open_night(f"day {day}", dt.date(2026, 11, day), tables=()) as night:
+        with open_night(date=dt.date(2026, 11, day), tables=()) as night:
             night.replace(COUNTS, rows(COUNTS, {"item": str(day)}))
-    assert [row.item for row in open_night().read(COUNTS).collect()] == ["9"]
-    assert sorted(row.item for row in open_night().read(COUNTS, days=3).collect()) == ["7", "8", "9"]
+    with open_night() as night:
+        assert [row.item for row in night.read(COUNTS).collect()] == ["9"]
+        assert sorted(row.item for row in night.read(COUNTS, days=3).collect()) == ["7", "8", "9"]
 
 
 def test_input_is_checked_before_anything_is_written(open_night, tmp_path):
-    with pytest.raises(InputError, match="products of 2026-11-09 is missing"):
-        open_night(tables=("receipts", "products"))
+    with (
+        pytest.raises(InputError, match="products of 2026-11-09 is missing"),
+        open_night(tables=("receipts", "products")),
+    ):
+        pass
     assert not (tmp_path / "warehouse").exists()

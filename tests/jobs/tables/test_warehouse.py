@@ -66,6 +66,9 @@ def test_wrong_types_are_rejected_and_not_cast(rows, warehouse, items):
     text = rows(NAME, {}).withColumn("n_receipts", F.lit("10"))
     with pytest.raises(ValueError, match=r"n_receipts', 'string'.*wanted.*n_receipts', 'bigint'"):
         warehouse.replace(NAME, text, DATE)
+    arrow = pa.table({"key": [1], "reason": ["bad"], "detail": ["x"]})
+    with pytest.raises(ValueError, match=r"key', 'int64'.*wanted.*key', 'string'"):
+        warehouse.replace("restricted/quarantine", arrow, DATE, source_table="receipts")
     with pytest.raises(ValueError, match="is replaced by"):
         warehouse.replace(NAME, rows(NAME, {}), DATE, source_table="receipts")
     assert items() == []
@@ -162,9 +165,11 @@ def test_old_staging_folders_are_removed_and_other_entries_are_kept(rows, wareho
     new = staged(tmp_path, f"restricted.photo_ages-{now}-0a1b")
     foreign = staged(tmp_path, "old-backup")
     (foreign.parent / ".DS_Store").write_text("")
+    file = foreign.parent / old.name.replace("photo_ages", "quarantine")
+    file.write_text("")
     warehouse.replace(NAME, rows(NAME, {}), DATE)
     assert not old.exists()
-    assert {path.name for path in foreign.parent.iterdir()} == {new.name, foreign.name, ".DS_Store"}
+    assert {path.name for path in foreign.parent.iterdir()} == {new.name, foreign.name, file.name, ".DS_Store"}
 
 
 def test_an_unwritable_warehouse_is_an_error_and_the_check_leaves_no_file(tmp_path):
@@ -175,12 +180,10 @@ def test_an_unwritable_warehouse_is_an_error_and_the_check_leaves_no_file(tmp_pa
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_report_is_required_for_the_same_job_and_date(warehouse):
-    with pytest.raises(InputError, match="score_photos has not finished 2026-11-09"):
-        warehouse.require_report("score_photos", DATE)
+def test_a_part_of_a_date_has_rows_after_it_was_written(warehouse):
     line = pa.table({"source_table": [""], "measure": ["rows_in"], "value": [1.0], "text": pa.nulls(1, pa.string())})
+    assert not warehouse.has_rows("analytics/run_quality", DATE, job="score_photos")
     warehouse.replace("analytics/run_quality", line, DATE, job="score_photos")
-    warehouse.require_report("score_photos", DATE)
-    for job, date in (("match_receipts", DATE), ("score_photos", NEXT)):
-        with pytest.raises(InputError, match=f"{job} has not finished {date}"):
-            warehouse.require_report(job, date)
+    assert warehouse.has_rows("analytics/run_quality", DATE, job="score_photos")
+    assert not warehouse.has_rows("analytics/run_quality", DATE, job="match_receipts")
+    assert not warehouse.has_rows("analytics/run_quality", NEXT, job="score_photos")
