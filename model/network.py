@@ -127,12 +127,11 @@ def decode(output: Tensor, calibrate: Callable[[Tensor], Tensor] | None = None) 
         output: (B, 101) logits, or (B, 1) years.
         calibrate: maps the network's probabilities (B, 101) to calibrated ones.
 
-    Example:
-        >>> logits = torch.full((1, 101), -torch.inf)
-        >>> logits[0, [17, 30]] = torch.tensor([0.25, 0.75]).log()
-        >>> estimate = decode(logits)
-        >>> round(estimate.age_years.item(), 2), round(estimate.p_under_18.item(), 2)
-        (29.83, 0.25)
+    >>> logits = torch.full((1, 101), -torch.inf)
+    >>> logits[0, [17, 30]] = torch.tensor([0.25, 0.75]).log()
+    >>> estimate = decode(logits)
+    >>> round(estimate.age_years.item(), 2), round(estimate.p_under_18.item(), 2)
+    (29.83, 0.25)
     """
     if output.shape[1] == 1:
         years = output[:, 0].clamp(0, N_AGES - 1)
@@ -156,11 +155,10 @@ def quantile(mass: Tensor, level: float) -> Tensor:
 
     Within a bin the distribution is linear.
 
-    Example:
-        >>> mass = torch.zeros(1, 101)
-        >>> mass[0, 30] = 1
-        >>> quantile(mass, 0.5), quantile(mass, 0.9)
-        (tensor([30.]), tensor([30.4000]))
+    >>> mass = torch.zeros(1, 101)
+    >>> mass[0, 30] = 1
+    >>> quantile(mass, 0.5), quantile(mass, 0.9)
+    (tensor([30.]), tensor([30.4000]))
     """
     cumulative = mass.cumsum(dim=1)
     bin_index = (cumulative < level).sum(dim=1, keepdim=True).clamp(max=N_AGES - 1)  # (B, 1)

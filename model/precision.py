@@ -3,8 +3,9 @@
 bfloat16 is used where the processor or GPU has instructions for it. A processor without them emulates it: training
 is then 13 times slower than in float32 (4.6 against 61.6 photos/s at 48 px on two cores of an AMD Zen 3).
 
-`ATEN_CPU_CAPABILITY=avx2`, the variable by which PyTorch limits its own kernels, also limits this decision. With
-`ONEDNN_MAX_CPU_ISA=AVX2` beside it, any newer processor stands in for one that has only AVX2.
+`ATEN_CPU_CAPABILITY=avx2`, the variable by which PyTorch limits its own kernels, also limits this decision.
+`ONEDNN_MAX_CPU_ISA=AVX2` limits the kernels of oneDNN. Set both variables to test on a newer processor as if it had
+only AVX2.
 """
 
 import torch
@@ -13,10 +14,8 @@ import torch
 def native_dtype(device: torch.device) -> torch.dtype:
     """Return the type in which convolutions on `device` are computed: bfloat16 where it is native, else float32.
 
-    Example:
-        >>> import torch
-        >>> native_dtype(torch.device("cpu")) in {torch.bfloat16, torch.float32}
-        True
+    >>> native_dtype(torch.device("cpu")) in {torch.bfloat16, torch.float32}
+    True
     """
     if device.type == "cuda":
         is_native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -36,9 +35,7 @@ def autocast(device: torch.device) -> torch.autocast:
 def name(dtype: torch.dtype) -> str:
     """Return the name of a type as `model.json` states it.
 
-    Example:
-        >>> import torch
-        >>> name(torch.bfloat16)
-        'bfloat16'
+    >>> name(torch.bfloat16)
+    'bfloat16'
     """
     return str(dtype).removeprefix("torch.")

@@ -183,8 +183,8 @@ def score_photos(
     Args:
         predictor: the model.
         paths: passed to `read` one by one, at most `n_batches_ahead` batches before they are needed.
-        read: returns the content of a file; called from threads. May raise UnreadablePhotoError. Any other error
-            ends the stream: a store that can't be reached is not a property of a photo.
+        read: returns the content of a file; called from threads. May raise UnreadablePhotoError;
+            any other error ends the stream, because unreachable storage says nothing about a photo.
         n_threads: threads that read and decode.
         n_batches_ahead: batches that are decoded ahead of the current one; limits memory.
     """
@@ -214,7 +214,7 @@ def score_photos(
                 yield from computing.pop(0).scores()
         yield from chain.from_iterable(batch.scores() for batch in computing)
     finally:
-        # Where a store does not answer, each pending read would wait for its own timeout.
+        # If the storage does not answer, each pending read would wait for its own timeout.
         threads.shutdown(cancel_futures=True)
 
 

@@ -6,8 +6,8 @@ line for each change.
 - Better: on the photos that both models held out the error is smaller, and the 95 % interval of the paired difference
   lies above 0. Photos may have been added in between, because the others keep their sides. Models with few common
   held-out photos are not compared. `--force REASON` overrides both rules.
-- An equal model passes in about one of forty comparisons, and held-out photos that have compared many candidates favour
-  the lucky ones: renew the held-out photos from time to time.
+- With an equal model, one comparison in forty succeeds by chance. Replace the held-out photos from time to time,
+  because repeated comparisons on the same photos select lucky models.
 - The first model of a store is not compared.
 - Each promotion prints the command that goes back to the model before: it promotes that model's copy in the store.
 
@@ -150,9 +150,8 @@ def promote(model: Path, store: Path, reason: str | None) -> bool:
 def command_to_promote(model: Path, store: Path) -> str:
     """Return the command line that promotes a model whatever the comparison says; REASON is to be filled in.
 
-    Example:
-        >>> command_to_promote(Path("models/0123456789ab"), Path("models"))
-        'python -m model.promote models/0123456789ab --store models --force REASON'
+    >>> command_to_promote(Path("models/0123456789ab"), Path("models"))
+    'python -m model.promote models/0123456789ab --store models --force REASON'
     """
     return shlex.join(["python", "-m", "model.promote", str(model), "--store", str(store), "--force", "REASON"])
 

@@ -1,8 +1,8 @@
 """Train the age model on a labelled set and write a complete model folder.
 
 Progress is saved after every epoch in `OUT.training/`. The same command resumes from there, and gives the same
-weights as a run that was not interrupted, on the same machine with the same number of threads. (On a GPU sums have no
-fixed order, so the weights are as good but not the same.)
+weights as a run that was not interrupted, on the same machine with the same number of threads; on a GPU, sums have no
+fixed order, so the weights are not the same but equally good.
 """
 
 import argparse

@@ -18,14 +18,14 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
 from model.photos.data import decode_photo
+from model.templates import environment
 
 FACE_SIZE = 120
-"""Pixels a side: enough to recognise an error of the model, and no more of a person's photo than that."""
+"""Pixels per side. Large enough to see why the model was wrong; no larger, to protect the person."""
 
 
 class Photo(NamedTuple):
@@ -92,15 +92,7 @@ def face(path: Path) -> bytes:
     return file.getvalue()
 
 
-ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
-ENVIRONMENT.filters |= {"columns": columns, "formatted": formatted, "jpeg_uri": jpeg_uri}
+ENVIRONMENT = environment(Path(__file__).parent, columns=columns, formatted=formatted, jpeg_uri=jpeg_uri)
 
 
 def render(template: str, **data: object) -> str:

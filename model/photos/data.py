@@ -62,15 +62,14 @@ def decode_photo(content: bytes, image_size: int) -> Pixels:
     Raises:
         UnreadablePhotoError: the content is not a photo. The size is read from the header, before decoding.
 
-    Example:
-        >>> file = io.BytesIO()
-        >>> Image.new("RGB", (80, 60), "red").save(file, "PNG")
-        >>> decode_photo(file.getvalue(), 2).tolist()
-        [[[255, 0, 0], [255, 0, 0]], [[255, 0, 0], [255, 0, 0]]]
-        >>> decode_photo(b"", 2)
-        Traceback (most recent call last):
-        ...
-        model.photos.data.UnreadablePhotoError: file_empty: 0 bytes
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (80, 60), "red").save(file, "PNG")
+    >>> decode_photo(file.getvalue(), 2).tolist()
+    [[[255, 0, 0], [255, 0, 0]], [[255, 0, 0], [255, 0, 0]]]
+    >>> decode_photo(b"", 2)
+    Traceback (most recent call last):
+    ...
+    model.photos.data.UnreadablePhotoError: file_empty: 0 bytes
     """
     if not content:
         raise UnreadablePhotoError("file_empty", "0 bytes")
@@ -178,9 +177,8 @@ class LabelledPhotos:
 def split_position(file_name: str) -> float:
     """Return the position of a photo between 0 and 1: it is held out if that is below the held-out share.
 
-    Example:
-        >>> [round(split_position(name), 2) for name in ("0.jpg", "1.jpg", "2.jpg")]
-        [0.22, 0.3, 0.53]
+    >>> [round(split_position(name), 2) for name in ("0.jpg", "1.jpg", "2.jpg")]
+    [0.22, 0.3, 0.53]
     """
     digest = hashlib.sha256(file_name.encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -24,15 +24,14 @@ def near_duplicates(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
     Two photos are linked if their grey thumbnails correlate above `MIN_CORRELATION`, or one's thumbnail and the
     mirror image of the other's. Groups are the connected components. Recompressed, resized, brighter or mirrored
-    copies are found; another picture of the same person is not. A thumbnail of one colour has no near-duplicate.
+    copies are detected; another picture of the same person is not. A thumbnail of one colour has no near-duplicate.
 
     Args:
         thumbnails: (N, 16, 16, 3), as `decode_photo(content, THUMBNAIL_SIZE)` returns them.
 
-    Example:
-        >>> picture, other = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
-        >>> near_duplicates(np.stack([picture, other, picture // 2, picture[:, ::-1]])).tolist()
-        [0, 1, 0, 0]
+    >>> picture, other = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
+    >>> near_duplicates(np.stack([picture, other, picture // 2, picture[:, ::-1]])).tolist()
+    [0, 1, 0, 0]
     """
     n = len(thumbnails)
     grey = thumbnails.astype(np.float32) @ _LUMA  # (N, 16, 16)

@@ -75,11 +75,12 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mappin
 
 
 def mode(name: str) -> int:
-    """Return the permissions of a file of a model folder. Executors, which run as another user, can read what scores.
+    """Return the permissions of a file of a model folder.
 
-    Example:
-        >>> oct(mode("weights.safetensors")), oct(mode("held_out.csv"))
-        ('0o644', '0o640')
+    Executors run as another user. They can read the files that scoring needs.
+
+    >>> oct(mode("weights.safetensors")), oct(mode("held_out.csv"))
+    ('0o644', '0o640')
     """
     return 0o640 if name in PRIVATE else 0o644
 
@@ -98,7 +99,7 @@ def readable(path: Path) -> Path:
 def version(folder: Path) -> str:
     """Return the version of a model folder, 12 hexadecimal digits, after checking the hash of every file.
 
-    Private files are skipped if this user may not read them, and so can't use them either.
+    Private files that this user can't read are not checked.
 
     Raises:
         InputError: the folder or a file is missing, or a file was changed after the release.

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from torch import Tensor
 
 from model.cli import InputError
@@ -18,13 +17,14 @@ from model.evaluation.predictions import predictions
 from model.evaluation.tables import all_tables, title
 from model.photos.data import LabelledPhotos
 from model.release import checkpoint
+from model.templates import environment
 
 HELD_OUT, TRAINING = checkpoint.PRIVATE
 CARD = "MODEL_CARD.md"
 
 MIN_PHOTOS = 30
-"""A group with fewer is not named as a weakness: bootstrap intervals are too narrow there, and with two photos they
-exclude 0 by chance one time in seven."""
+"""Smaller groups are not listed: their bootstrap intervals are too narrow. With two photos, one interval in seven
+excludes 0 by chance."""
 
 
 def complete(
@@ -95,19 +95,9 @@ def model_card(facts: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> 
         facts: of `model.json`.
         tables: as `all_tables` returns them.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # noqa: S701  Markdown, not HTML
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["figure"] = _figure
+    template = environment(Path(__file__).parent, figure=_figure).get_template("model_card.md.jinja")
     titles = {name: title(name) for name in tables}
-    return environment.get_template("model_card.md.jinja").render(
-        facts=facts, tables=tables, titles=titles, weaknesses=weaknesses(tables)
-    )
+    return template.render(facts=facts, tables=tables, titles=titles, weaknesses=weaknesses(tables))
 
 
 def _figure(value: object) -> str:

@@ -36,7 +36,7 @@ class Change:
     """UTC, ISO 8601."""
     action: Action
     """`external`: `current` differs from the line before, because that change was interrupted or the link was changed
-    by hand. Histories of earlier versions also have `found` (the same) and `rollback`."""
+    by hand."""
     version: str | None
     """Current version after the change."""
     version_before: str | None

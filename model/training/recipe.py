@@ -1,6 +1,7 @@
 """How a model is trained: every number that decides the weights, and three named sets of them.
 
-`model/README.md` has what was measured of these choices.
+`model/README.md` has measurements for the mirror image, augmentation and training at a small size first.
+`make bench-ablations` measures each choice.
 """
 
 from dataclasses import dataclass
@@ -14,14 +15,7 @@ Preset = Literal["quick", "full", "original"]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of a training run; stored in `model.json`. They are also the flags of `python -m model.train`.
-
-    Example:
-        >>> Recipe(image_size=64, epochs=0, batch_size=64, learning_rate=1e-3)
-        Traceback (most recent call last):
-        ...
-        model.cli.InputError: epochs is 0; it must be between 1 and 1000
-    """
+    """Settings of a training run; stored in `model.json`. They are also the flags of `python -m model.train`."""
 
     preset: Preset = "quick"
     """Recipe to start from: quick (about an hour on 2 cores), full (for a GPU), or original (the network of the first
@@ -46,6 +40,13 @@ class Recipe:
     """Share of the photos of which a random rectangle is erased."""
 
     def __post_init__(self) -> None:
+        """Check the range of each number.
+
+        >>> Recipe(image_size=64, epochs=0, batch_size=64, learning_rate=1e-3)
+        Traceback (most recent call last):
+        ...
+        model.cli.InputError: epochs is 0; it must be between 1 and 1000
+        """
         for name, low, high in (
             ("image_size", 32, 512),
             ("epochs", 1, 1000),

@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
-        "--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), help="differences want `default` too"
+        "--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), help="differences need `default` too"
     )
     flags = parser.parse_args()
     flags.out.mkdir(parents=True, exist_ok=True)
@@ -240,7 +240,9 @@ def main() -> None:
                     file.write(
                         json.dumps({"name": name, "seed": seed, "size": size, "mae_years": mae_by_reading}) + "\n"
                     )
-    print(f"{flags.image_size} px, {flags.epochs} epochs, {len(parts[0].ages)} photos; judged on {len(parts[1].ages)}")
+    print(
+        f"{flags.image_size} px, {flags.epochs} epochs, {len(parts[0].ages)} photos; evaluated on {len(parts[1].ages)}"
+    )
     print(table(kept()).to_string(index=False, float_format="{:.2f}".format))
 
 

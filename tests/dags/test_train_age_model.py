@@ -66,8 +66,7 @@ def test_each_program_accepts_its_command(rendered):
     import tyro  # noqa: PLC0415
 
     for name, (_, _, module, *arguments) in rendered(preset="quick").items():
-        package = importlib.import_module(module)
-        program = importlib.import_module(f"{module}.__main__") if hasattr(package, "__path__") else package
+        program = importlib.import_module(module)
         assert tyro.cli(program.Settings, args=arguments), name
         assert callable(program.main)
 

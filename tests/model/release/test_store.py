@@ -1,4 +1,3 @@
-import json
 import os
 import re
 import shlex
@@ -115,15 +114,6 @@ def test_link_that_was_changed_by_hand_is_recorded(run_promote, store, versions,
     assert (by_hand.action, by_hand.version_before) == ("external", versions[2])
     assert by_hand.version == promotion.version_before == (None if moved_to is None else versions[moved_to])
     assert promotion.action == "promote"
-
-
-def test_history_with_actions_of_earlier_versions_is_readable(run_promote, store, versions):
-    lines = [json.loads(line) for line in (store / "history.jsonl").read_text().splitlines()]
-    for line, action in zip(lines[1:], ("found", "rollback"), strict=True):
-        line["action"] = action
-    (store / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert run_promote(store / versions[0], "--force", "worse at the tills").code == 0
-    assert [change.action for change in read_history(store)] == ["promote", "found", "rollback", "promote"]
 
 
 @pytest.mark.usefixtures("versions")
