@@ -15,9 +15,9 @@ from model.evaluation import calibration
 from model.evaluation.metrics import measure
 from model.evaluation.predictions import predictions
 from model.evaluation.tables import all_tables, title
+from model.pages.templates import environment
 from model.photos.data import LabelledPhotos
 from model.release import checkpoint
-from model.templates import environment
 
 HELD_OUT, TRAINING = checkpoint.PRIVATE
 CARD = "MODEL_CARD.md"
