@@ -49,8 +49,10 @@ def main(settings: Settings) -> None:
     with connect(settings.warehouse, restricted=True) as connection:
         failed = failed_checks(connection, settings.business_date)
     for name, answer in failed.items():
-        print(f"{name}: {len(answer.rows)} rows; jobs.query {name} --restricted shows them", file=sys.stderr)
+        print(f"{name}: {len(answer.rows)} rows", file=sys.stderr)
     if failed:
+        flags = f"--restricted --param business_date={settings.business_date} --warehouse {settings.warehouse}"
+        print(f"to see the rows: python -m jobs.query checks {flags}", file=sys.stderr)
         sys.exit(1)
     print(f"nightly: {settings.business_date}, all checks passed")
 

@@ -7,7 +7,8 @@ photo, and quarantine.
   scores. A `photo_id` always refers to the same image.
 - An event goes to quarantine, and its file is not opened, if it has no id, store, till, path or capture time, if its
   store has no receipt on the date, or if its path is outside the landing zone.
-- A photo that can't be decoded has a row with status `unreadable` and is in quarantine.
+- A photo has a row with status `unreadable` and is in quarantine if its file is missing, can't be read or decoded, is
+  too large, or is a link out of the landing zone.
 """
 
 import datetime as dt

@@ -1,4 +1,7 @@
-"""The project's SQL: one statement a file, named by its path (`load("checks/counts_add_up")`)."""
+"""The project's SQL: one statement per file, named by its path (`load("checks/counts_add_up")`).
+
+A new check or question is a file here and a file of cases in tests/sql; tests/sql/test_statements.py states the rules.
+"""
 
 from importlib.resources import files
 

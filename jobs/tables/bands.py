@@ -10,6 +10,7 @@ MAX_AGE_YEARS = 120
 """Upper end of the last band, completed years."""
 
 DEFAULT_BANDS = ("under_18", "18-29", "30-44", "45-59", "60_plus")
+"""The pages of `model.explore` show the same bands: `model/study/age_study.py`."""
 
 
 class AgeBand(NamedTuple):

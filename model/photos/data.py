@@ -43,7 +43,8 @@ class UnreadablePhotoError(Exception):
     """A photo that can't be scored.
 
     Attributes:
-        reason: a code: file_missing, file_empty, file_too_large, not_an_image, too_many_pixels, truncated.
+        reason: a code: file_missing, file_unreadable, path_outside_landing, file_empty, file_too_large, not_an_image,
+            too_many_pixels, truncated.
         detail: explanation for a reader. Never the content of the file.
     """
 

@@ -1,7 +1,8 @@
 import pytest
 
-from jobs.tables.bands import age_bands
+from jobs.tables.bands import DEFAULT_BANDS, age_bands
 from model.cli import InputError
+from model.study.age_study import BANDS
 
 
 def test_bands_are_read_from_their_names():
@@ -24,3 +25,8 @@ def test_bands_are_read_from_their_names():
 def test_bands_that_do_not_tile_0_to_120_are_rejected(names, message):
     with pytest.raises(InputError, match=message):
         age_bands(names)
+
+
+def test_the_page_of_a_labelled_set_has_the_default_bands():
+    limits = {name: low for name, (low, _) in BANDS.items()}
+    assert limits == {band.age_band: band.from_years for band in age_bands(DEFAULT_BANDS)}
