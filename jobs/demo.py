@@ -94,7 +94,7 @@ def exit_on_signal(number: int, _frame: object) -> NoReturn:
 
 
 def train_model(labelled: Path, model: Path) -> None:
-    """Train a small model: held-out error 9.3 years instead of 25 for a constant guess, enough to show affinities.
+    """Train a small model: held-out error about 9 years instead of 25 for a constant guess, enough to show affinities.
 
     Training at 32 pixels takes 40 % of the time at 48 pixels, where 6 epochs with a learning rate of 1e-3 reached 11.4
     years.
