@@ -8,7 +8,6 @@ Writes `evaluation.json` and `evaluation.html`. The page shows the 25 worst phot
 them.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from model import kernel
 from model.cli import InputError, run
-from model.evaluation import calibration, metrics, plots
+from model.evaluation import age_errors, metrics, plots
 from model.evaluation.metrics import Interval, Metrics, measure
 from model.evaluation.predictions import Predictions, predictions
 from model.evaluation.tables import all_tables, title
@@ -55,7 +55,7 @@ class Evaluation:
     """Photos that the stored calibration was fitted to; each is calibrated by the others instead."""
     metrics: Metrics
     tables: dict[str, pd.DataFrame]
-    """As `all_tables` returns them."""
+    """As `all_tables` and `age_errors.tables` return them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +94,18 @@ def not_trained_on(labelled: LabelledPhotos, models: Sequence[Path]) -> Labelled
 def evaluate(model: Path, photos: LabelledPhotos) -> tuple[Predictions, Evaluation]:
     """Predict the ages of photos that the model was not trained on, and measure the errors."""
     predictor = AgePredictor(model)
-    held_out = np.isin(photos.digests, contents.read_held_out(model)["digest"])
+    pairs = contents.read_held_out(model)
+    held_out = np.isin(photos.digests, pairs["digest"])
     stored = predictor.calibration and predictor.calibration.to(torch.device("cpu"))
     predicted = predictions(network_output(predictor, photos), photos.ages, held_out, stored)
     constant = checkpoint.read_model_json(model)["data"]["median_age_years"]
+    tables = all_tables(predicted, photos.attributes, constant=constant)
+    errors = age_errors.tables(*age_errors.ages_of(pairs), photos.ages, predicted.age_years)
     return predicted, Evaluation(
         model_version=predictor.version,
         n_cross_calibrated=int(held_out.sum()),
         metrics=measure(predicted.age_years, photos.ages, constant=constant),
-        tables=all_tables(predicted, photos.attributes, constant=constant),
+        tables={**tables, **errors},
     )
 
 
@@ -127,8 +130,9 @@ def evaluation_page(
         name: svg_uri(plots.error_by_group(table)) for name, table in tables.items() if name.startswith("error_by_")
     }
     drawn["error_against_age"] = svg_uri(plots.error_against_age(predicted))
-    kernel = json.loads((model / calibration.FILE).read_text(encoding="utf-8"))["error_kernel"]["probability"]
-    drawn["kernel"] = svg_uri(plots.kernel(np.array(kernel)))
+    drawn["fitted_errors"] = svg_uri(plots.fitted_errors(tables["fitted_errors"]))
+    pairs = age_errors.ages_of(contents.read_held_out(model))
+    drawn["kernel"] = svg_uri(plots.kernel(kernel.fit(*pairs)))
     if predicted.calibrated is not None:
         drawn["coverage"] = svg_uri(plots.coverage(tables["coverage"]))
         drawn["reliability"] = svg_uri(plots.reliability(tables["reliability"]))
@@ -149,6 +153,8 @@ def evaluation_page(
             for row in worst
         ],
         n_worst=N_WORST,
+        n_pairs=len(pairs[0]),
+        min_pairs=kernel.MIN_PAIRS,
     )
 
 

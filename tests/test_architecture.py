@@ -73,12 +73,12 @@ def test_a_folder_imports_no_forbidden_package(folder):
     assert wrong == set()
 
 
-def test_jobs_import_only_predict_and_cli_from_the_model():
+def test_jobs_import_only_the_modules_for_them_from_the_model():
     wrong = {
         (path, name)
         for path, names in imports_of("jobs").items()
         for name in names
-        if name.startswith("model.") and name.split(".")[1] not in {"cli", "predict"}
+        if name.startswith("model.") and name.split(".")[1] not in {"age_errors", "cli", "kernel", "predict"}
     }
     assert wrong == set()
 

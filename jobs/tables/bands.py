@@ -10,7 +10,7 @@ MAX_AGE_YEARS = 120
 """Upper end of the last band, completed years."""
 
 DEFAULT_BANDS = ("under_18", "18-29", "30-44", "45-59", "60_plus")
-"""The pages of `model.explore` show the same bands: `model/study/age_study.py`."""
+"""The pages of `model.explore` and `model.evaluate` show the same bands: `model/evaluation/metrics.py`."""
 
 
 class AgeBand(NamedTuple):

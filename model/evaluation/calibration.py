@@ -1,8 +1,8 @@
-"""Calibration of a network's distributions and the kernel of its errors, both fitted to held-out photos.
+"""Calibration of a network's distributions, fitted to held-out photos.
 
 A network's distribution over ages is too narrow or too wide, and differently at each age. Calibration maps its
 cumulative probabilities to the frequencies observed among held-out photos (Kuleshov, Fenner and Ermon, ICML 2018), by
-one curve for each predicted age. Both are stored beside the weights.
+one curve for each predicted age. It is stored beside the weights.
 """
 
 import json
@@ -15,7 +15,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from model.evaluation.metrics import Ages, Floats
+from model.evaluation.metrics import Ages
 from model.network import N_AGES, quantile
 
 FILE = "calibration.json"
@@ -36,13 +36,6 @@ SCORES = np.linspace(-4.5, 4.5, 91)
 labels are in their outermost millionths; steps of one percent are too coarse there."""
 
 N_FOLDS = 10
-
-MIN_PHOTOS = 100
-"""Photos behind a row of the error kernel, if a normal kernel of five years or less reaches so many. A wider kernel
-would borrow errors from people of very different ages."""
-
-ERROR_BANDWIDTH_YEARS = 1.5
-_BANDWIDTHS_YEARS = (2.0, 3.0, 5.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,50 +117,9 @@ def _folds(n: int) -> Iterator[Tensor]:
     return (turn == fold for fold in range(min(N_FOLDS, n)))
 
 
-def error_kernel(predicted: Floats, ages: Ages) -> tuple[Floats, Floats]:
-    """Estimate P(predicted age | true age), which blurs a table of predicted ages.
-
-    Each row uses the errors of photos of similar true age, weighted by a normal kernel that is just wide enough to
-    hold `MIN_PHOTOS` photos (from 2 to 5 years). They are smoothed over `ERROR_BANDWIDTH_YEARS`, whose square adds to
-    their variance: a spread of 6 years becomes 6.2, or more where the mean error changes with age. Predictions below
-    0 or above 100 are counted as 0 or 100.
-
-    Args:
-        predicted: (N,) years.
-        ages: (N,) labels, completed years.
-
-    Returns:
-        (101, 101): row true age, column predicted age rounded to years, each row sums to 1; and (101,) the sum of
-        the weights behind each row: a photo of the row's own age has weight 1.
-    """
-    kernel, weight = np.zeros((N_AGES, N_AGES)), np.zeros(N_AGES)
-    distances = np.arange(1 - N_AGES, N_AGES - 1) + 0.5  # of the edge of a column from the age of a row
-    reached = special.ndtr((distances - (predicted - ages)[:, None]) / ERROR_BANDWIDTH_YEARS)  # (N, 200)
-    for age in range(N_AGES):
-        for bandwidth in _BANDWIDTHS_YEARS:
-            weights = np.exp(-0.5 * ((ages - age) / bandwidth) ** 2)
-            weight[age] = weights.sum()
-            if weight[age] >= MIN_PHOTOS:
-                break
-        cumulative = weights @ reached[:, N_AGES - 1 - age : 2 * (N_AGES - 1) - age] / weights.sum()
-        kernel[age] = np.diff(cumulative, prepend=0, append=1)
-    return kernel, weight
-
-
-def dump(calibration: Calibration | None, predicted: Floats, ages: Ages) -> str:
-    """Return the text of `calibration.json`: curves, and the error kernel of predictions (N,) and labels (N,)."""
-    kernel, weight = error_kernel(predicted, ages)
-    stored = {
-        "calibration": calibration and calibration.to_json(),
-        "error_kernel": {
-            "axes": "row: true age 0-100, column: predicted age 0-100, years; rows sum to 1. weight_of_photos: sum of "
-            "weights behind each row; a photo of that true age has weight 1, others less",
-            "probability": np.round(kernel, 6).tolist(),
-            "n_photos": len(ages),
-            "weight_of_photos": np.round(weight, 1).tolist(),
-        },
-    }
-    return json.dumps(stored) + "\n"
+def dump(calibration: Calibration | None) -> str:
+    """Return the text of `calibration.json`."""
+    return json.dumps({"calibration": calibration and calibration.to_json()}) + "\n"
 
 
 def load(text: str) -> Calibration | None:

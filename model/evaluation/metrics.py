@@ -20,6 +20,15 @@ DECADES: dict[str, Range] = {f"{low:02d}-{low + 9:02d}": (low, low + 9) for low 
     "90-100": (90, 100)
 }
 
+BANDS: dict[str, Range] = {
+    "under_18": (0, 17),
+    "18-29": (18, 29),
+    "30-44": (30, 44),
+    "45-59": (45, 59),
+    "60_plus": (60, 100),
+}
+"""The default age bands of the nightly jobs."""
+
 N_RESAMPLES = 2000
 
 

@@ -79,6 +79,20 @@ def reliability(frame: pd.DataFrame) -> Figure:
     return figure
 
 
+def fitted_errors(frame: pd.DataFrame) -> Figure:
+    """Draw mean and spread of the error by true age, measured in windows (dots) and fitted (line)."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("mean", "spread"), strict=True):
+        axes.plot(frame["from_years"] + 2, frame[f"fitted_{name}_years"], color=_AFTER, label="fitted")
+        axes.scatter(frame["from_years"] + 2, frame[f"{name}_years"], s=14, color=_INK, label="measured")
+        axes.set_title({"mean": "mean error", "spread": "standard deviation of the error"}[name], fontsize=10)
+        axes.set_xlabel("true age, years")
+        axes.axhline(0, color=_FAINT, linewidth=1)
+    figure.axes[0].set_ylabel("years")
+    figure.axes[0].legend(frameon=False, fontsize=8)
+    return figure
+
+
 def kernel(probability: Floats) -> Figure:
     """Draw P(predicted age | true age) as shades: (101, 101), row true age."""
     figure = Figure(figsize=(5, 4.6), layout="constrained")

@@ -33,6 +33,8 @@ TITLES = {
     "coverage": "Coverage of intervals, before and after calibration",
     "decisions": "How often a limit of 25 years errs",
     "reliability": "Predicted probabilities and observed shares",
+    "fitted_errors": "Mean and spread of the error by five years of true age: measured, and fitted",
+    "band_to_band": "Shares of each age band by band of the estimate",
 }
 
 

@@ -57,7 +57,7 @@ def complete(
     )
     curves = None if predicted.uncalibrated is None else calibration.fit(predicted.uncalibrated, ages)
     return facts, {
-        calibration.FILE: calibration.dump(curves, predicted.age_years, ages),
+        calibration.FILE: calibration.dump(curves),
         HELD_OUT: rows.to_csv(index=False),
         TRAINING: "".join(f"{digest}\n" for digest in sorted(training.digests)),
         CARD: model_card(facts, all_tables(predicted, held_out.attributes, constant=constant)),

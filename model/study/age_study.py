@@ -11,17 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from model.evaluation.metrics import Ages, Floats, Interval, Range, mean_interval
+from model.evaluation.metrics import BANDS, Ages, Floats, Interval, Range, mean_interval
 from model.network import N_AGES
 from model.photos.data import HELD_OUT_SHARE
 
-BANDS: dict[str, Range] = {
-    "under_18": (0, 17),
-    "18-29": (18, 29),
-    "30-44": (30, 44),
-    "45-59": (45, 59),
-    "60_plus": (60, N_AGES - 1),
-}
 SHARES: dict[str, Range] = {
     "children (under 13)": (0, 12),
     "teenagers (13-19)": (13, 19),

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from model.evaluation.metrics import DECADES, Ages, Range
+from model.evaluation.metrics import BANDS, DECADES, Ages, Range
 from model.pages.page import Photo, face, svg_uri
 from model.study import age_study, photo_study, plots
-from model.study.age_study import BANDS, SHARES, LabelNoise, per_range
+from model.study.age_study import SHARES, LabelNoise, per_range
 from model.study.photo_study import Photos
 from model.study.verdict import spans
 

@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from model.evaluation.metrics import DECADES, Ages
+from model.evaluation.metrics import BANDS, DECADES, Ages
 from model.photos.data import HELD_OUT_SHARE
-from model.study.age_study import BANDS, AgeRange, LabelNoise, missing_ages, per_range, photos_per_age, whipple_index
+from model.study.age_study import AgeRange, LabelNoise, missing_ages, per_range, photos_per_age, whipple_index
 
 WIDE_YEARS = 1.0
 """A mean error with a wider interval (half width) is too uncertain to compare models."""

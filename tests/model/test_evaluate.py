@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from model import evaluate, train
+from model import evaluate, kernel, train
 from model.cli import InputError
 from model.evaluate import Settings, not_trained_on
 from model.evaluation import metrics
-from model.evaluation.calibration import error_kernel
+from model.evaluation.metrics import BANDS
 from model.network import decode
 from model.photos.data import read_labels
 from model.predict import AgePredictor, network_output, score_photos
@@ -191,7 +191,7 @@ def test_all_figures_are_printed_written_and_drawn(trained, compared):
     assert {row["group"] for row in figures["error_by_sex"]} == {"female", "male"}
     assert f"mae_years: {figures['metrics']['mae_years']}" in compared().printed
     assert "beyond those of others of the same decade" in page
-    assert page.count("data:image/svg") == 6
+    assert page.count("data:image/svg") == 7
     assert figures["comparison"]["verdict"] in page
     assert figures["comparison"]["verdict"] in compared().printed
 
@@ -210,7 +210,7 @@ def test_a_scalar_head_is_evaluated_without_intervals(trained, faces, tmp_path):
     figures = evaluation_in(tmp_path / "out")
     assert figures["coverage"] == figures["reliability"] == []
     assert figures["metrics"]["n"] > 0
-    assert (tmp_path / "out" / "evaluation.html").read_text().count("data:image/svg") == 4
+    assert (tmp_path / "out" / "evaluation.html").read_text().count("data:image/svg") == 5
 
 
 def test_a_second_model_is_compared_on_the_same_photos(trained, compared):
@@ -236,12 +236,16 @@ def test_by_default_the_page_is_written_outside_the_store_for_owner_and_group(fr
     assert [path.name for path in (from_store() / "store").iterdir()] == ["current"]
 
 
-def test_the_kernel_is_fitted_to_every_held_out_photo(trained):
+def test_calibration_and_error_kernel_are_fitted_to_every_held_out_photo(trained, compared):
     stored = json.loads((trained() / "calibration.json").read_text())
     held_out = contents.read_held_out(trained())
-    assert stored["error_kernel"]["n_photos"] == stored["calibration"]["n_photos"] == len(held_out)
-    kernel, _ = error_kernel(held_out["age_years"].to_numpy(), held_out["real_age"].to_numpy())
-    assert np.array(stored["error_kernel"]["probability"]) == pytest.approx(kernel, abs=1e-4)
+    assert stored["calibration"]["n_photos"] == len(held_out)
+    ages, estimates = held_out["real_age"].to_numpy(), held_out["age_years"].to_numpy()
+    shares = kernel.band_shares(kernel.fit(ages, estimates), np.bincount(ages, minlength=101), list(BANDS.values()))
+    rows = compared().json["band_to_band"]
+    assert [row["band"] for row in rows] == list(BANDS)[1:]  # no photo is under 18
+    assert [row["fitted_stay"] for row in rows] == pytest.approx(np.diag(shares)[1:].tolist(), abs=1e-3)
+    assert "The nightly run does not correct its figures with fewer than" in compared().page
 
 
 def test_the_model_card_states_use_data_terms_and_errors(trained):

@@ -2,7 +2,7 @@ import pytest
 
 from jobs.tables.bands import DEFAULT_BANDS, age_bands
 from model.cli import InputError
-from model.study.age_study import BANDS
+from model.evaluation.metrics import BANDS
 
 
 def test_bands_are_read_from_their_names():

@@ -3,9 +3,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from model.evaluation.metrics import DECADES
+from model.evaluation.metrics import BANDS, DECADES
 from model.study.age_study import (
-    BANDS,
     label_noise,
     missing_ages,
     per_attribute,

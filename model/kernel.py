@@ -1,0 +1,202 @@
+"""The model of the age errors: P(estimated year | true age), fitted to pairs of a true and an estimated age.
+
+The distribution of the errors is a location-scale model: the mean and the standard deviation of the error depend on the
+true age, and the shape of the standardised errors is that of all ages together. Smoothing the errors themselves over
+neighbouring ages, as a kernel density does, would add the change of the mean within the bandwidth to the spread.
+
+Sources: local polynomials: Fan and Gijbels 1996, "Local Polynomial Modelling and Its Applications"; standard deviation
+from squared residuals: Fan and Yao 1998, Biometrika 85; rescaling of a smoothed distribution: Jones 1991, Statistics
+and Probability Letters 12; bootstrap of pairs: Efron 1979, Annals of Statistics 7. NumPy and SciPy only: the nightly
+jobs import this without torch.
+"""
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+__all__ = ["MIN_PAIRS", "N_AGES", "Floats", "band_shares", "fit", "moments", "replicates", "version"]
+
+Floats = npt.NDArray[np.float64]
+Ages = npt.NDArray[np.int64]
+
+N_AGES = 101
+"""Ages 0 to 100, completed years: rows and columns of a kernel."""
+
+MIN_PAIRS = 200
+"""Fewest pairs from which published figures are corrected."""
+
+BANDWIDTH_YEARS = 6.0
+"""Photos are weighted by a normal kernel of this width around the true age, years."""
+
+PRIOR_PAIRS = 1.0
+"""Weight, as a number of pairs, of a slope of 0 and of the overall variance. It keeps ages with few pairs stable."""
+
+SHAPE_BANDWIDTH = 0.15
+"""The distribution of the standardised errors is smoothed by a normal kernel of this width, standard deviations."""
+
+DOMAIN = (1.0, 99.0)
+"""Percentiles of the true ages between which the local lines are used; beyond, mean and spread stay constant."""
+
+TRANSFER_SHIFT_YEARS = 1.0
+TRANSFER_LOG_SCALE = 0.1
+"""Standard deviations of the shift and of the logarithm of the scale by which the errors at a till may differ from
+those on labelled photos."""
+
+_SCORES = np.linspace(-8, 8, 801)  # of the standardised errors, where their distribution is tabulated
+_YEARS = np.arange(N_AGES)
+
+
+def fit(true_years: Ages, estimated_years: Floats) -> Floats:
+    """Fit the error kernel: K[a, e] = P(estimated completed year e | true age a).
+
+    With mean m(a) and standard deviation s(a) of the error as in `moments`, and F the distribution of the standardised
+    errors (error - m) / s of all pairs, smoothed and rescaled to mean 0 and variance 1:
+
+        K[a, e] = F((e + 0.5 - a - m(a)) / s(a)) - F((e - 0.5 - a - m(a)) / s(a))
+
+    because an estimate y counts as year floor(y + 0.5). What is below 0 or above 100 counts as 0 or 100.
+
+    Args:
+        true_years: (N,) true ages, completed years 0 to 100; N at least 1.
+        estimated_years: (N,) estimates, years.
+
+    Returns:
+        (101, 101): row true age, column estimated year; each row sums to 1.
+
+    >>> kernel = fit(np.repeat([20, 30, 40], 100), np.repeat([22.0, 32.0, 42.0], 100))
+    >>> kernel.shape, kernel[30].argmax(), round(kernel[30, 32], 3)
+    ((101, 101), np.int64(32), np.float64(1.0))
+    """
+    pairs = _Pairs(true_years, estimated_years)
+    ones = np.ones(len(true_years))
+    mean, spread = pairs.moments(ones)
+    return _kernel(mean, spread, pairs.shape_of(ones, mean, spread))
+
+
+def moments(true_years: Ages, estimated_years: Floats) -> tuple[Floats, Floats]:
+    """Return mean and standard deviation of the error (estimate - true age) by true age, years: (101,) and (101,).
+
+    Mean m(a): the local line through the errors, weights exp(-(x - a)^2 / (2 h^2)) for a pair of true age x, h =
+    `BANDWIDTH_YEARS`. Variance: the local line through the squared residuals, each divided by one minus its leverage,
+    and at least a quarter of their local average. Ages outside `DOMAIN` have the values of its ends.
+
+    Args:
+        true_years: (N,) true ages, completed years 0 to 100; N at least 1.
+        estimated_years: (N,) estimates, years.
+    """
+    return _Pairs(true_years, estimated_years).moments(np.ones(len(true_years)))
+
+
+def replicates(true_years: Ages, estimated_years: Floats, n: int = 20, seed: int = 0, *, transfer: bool) -> Floats:
+    """Refit the kernel to bootstraps of the pairs: how uncertain the kernel is.
+
+    Args:
+        true_years: (N,) true ages, completed years 0 to 100; N at least 1.
+        estimated_years: (N,) estimates, years.
+        n: number of bootstraps.
+        seed: of the random numbers.
+        transfer: whether the pairs come from other photos than those of the tills. Then the errors of each bootstrap
+            become c * error + d with log c ~ N(0, 0.1^2) and d ~ N(0, 1 year^2).
+
+    Returns:
+        (n, 101, 101), each as `fit`.
+    """
+    random = np.random.default_rng(seed)
+    pairs = _Pairs(true_years, estimated_years)
+    kernels = np.empty((n, N_AGES, N_AGES))
+    for number in range(n):
+        drawn = random.integers(len(true_years), size=len(true_years))
+        scale, shift = np.exp(TRANSFER_LOG_SCALE * random.normal()), TRANSFER_SHIFT_YEARS * random.normal()
+        counts = np.bincount(drawn, minlength=len(true_years)).astype(float)
+        mean, spread = pairs.moments(counts)
+        shape = pairs.shape_of(counts, mean, spread)
+        if transfer:
+            mean, spread = scale * mean + shift, scale * spread
+        kernels[number] = _kernel(mean, spread, shape)
+    return kernels
+
+
+def version(true_years: Ages, estimated_years: Floats) -> str:
+    """Return 12 hexadecimal digits that identify a set of pairs, whatever their order.
+
+    >>> version(np.array([20, 30]), np.array([21.5, 28.0])) == version(np.array([30, 20]), np.array([28.0, 21.5]))
+    True
+    """
+    order = np.lexsort((estimated_years, true_years))
+    content = np.stack([np.asarray(true_years, "<f8")[order], np.asarray(estimated_years, "<f8")[order]])
+    return hashlib.sha256(content.tobytes()).hexdigest()[:12]
+
+
+def band_shares(kernel: Floats, weight_of_age: Floats, limits: list[tuple[int, int]]) -> Floats:
+    """Return P(estimated in band j | true in band i), (B, B): the shares of a band's people by band of the estimate.
+
+    It is sum over a in i of w(a) * sum over e in j of K[a, e], divided by sum over a in i of w(a). A band without
+    weight has a row of nan.
+
+    Args:
+        kernel: (101, 101) as `fit`.
+        weight_of_age: (101,) number or share of the people of each true age.
+        limits: first and last year of the B bands, completed years.
+
+    >>> band_shares(np.eye(101), np.ones(101), [(0, 17), (18, 120)]).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    members = np.array([(low <= _YEARS) & (high >= _YEARS) for low, high in limits], float)  # (B, 101)
+    weights = members * weight_of_age
+    with np.errstate(invalid="ignore"):
+        shares: Floats = weights @ kernel @ members.T / weights.sum(axis=1, keepdims=True)
+    return shares
+
+
+class _Pairs:
+    """Pairs prepared for repeated fits, each with its own number of times that a pair counts: (N,) `counts`."""
+
+    def __init__(self, true_years: Ages, estimated_years: Floats) -> None:
+        self._age = np.asarray(true_years, np.int64)
+        self._error = np.asarray(estimated_years, float) - self._age
+        centre = np.clip(_YEARS, *np.percentile(self._age, DOMAIN))
+        self._distance = _YEARS - centre[:, None]  # (101 centres, 101 ages)
+        self._weight = np.exp(-0.5 * (self._distance / BANDWIDTH_YEARS) ** 2)
+
+    def moments(self, counts: Floats) -> tuple[Floats, Floats]:
+        n, total, squares = (
+            np.bincount(self._age, counts * self._error**power, minlength=N_AGES).astype(float) for power in range(3)
+        )
+        weight, slope = self._weight, self._weight * self._distance
+        sum_0, sum_1 = weight @ n, slope @ n
+        # The prior adds pairs at one bandwidth on both sides, which say that the slope is 0.
+        sum_2 = (slope * self._distance) @ n + PRIOR_PAIRS * BANDWIDTH_YEARS**2
+        determinant = sum_0 * sum_2 - sum_1**2
+
+        def line(values: Floats) -> Floats:
+            at_centre: Floats = (sum_2 * (weight @ values) - sum_1 * (slope @ values)) / determinant
+            return at_centre
+
+        mean, leverage = line(total), np.minimum(sum_2 / determinant, 0.5)
+        residuals = np.maximum(squares - 2 * mean * total + n * mean**2, 0) / (1 - leverage)
+        overall = residuals.sum() / n.sum()
+        average = (weight @ residuals + PRIOR_PAIRS * overall) / (sum_0 + PRIOR_PAIRS)
+        variance = (sum_0 * line(residuals) + PRIOR_PAIRS * overall) / (sum_0 + PRIOR_PAIRS)
+        return mean, np.sqrt(np.maximum(variance, average / 4)) + 1e-6
+
+    def shape_of(self, counts: Floats, mean: Floats, spread: Floats) -> Floats:
+        """Return the distribution function of the standardised errors at `_SCORES`."""
+        score = (self._error - mean[self._age]) / spread[self._age]
+        centre = counts @ score / counts.sum()
+        deviation = np.sqrt(counts @ (score - centre) ** 2 / counts.sum()) + 1e-9
+        # Smoothing adds the square of its width to a variance of 1.
+        width = SHAPE_BANDWIDTH / np.hypot(1, SHAPE_BANDWIDTH)
+        score = (score - centre) / deviation * np.sqrt(1 - width**2)
+        step = _SCORES[1] - _SCORES[0]
+        nearest = np.clip(np.rint((score - _SCORES[0]) / step), 0, len(_SCORES) - 1).astype(np.int64)
+        share = np.bincount(nearest, counts, minlength=len(_SCORES)) / counts.sum()
+        return share @ special.ndtr((_SCORES - _SCORES[:, None]) / width)  # type: ignore[no-any-return]
+
+
+def _kernel(mean: Floats, spread: Floats, shape: Floats) -> Floats:
+    """Return (101, 101) from mean and standard deviation by age, and the distribution at `_SCORES`."""
+    edges = _YEARS[:-1] + 0.5 - (_YEARS + mean)[:, None]  # (101, 100)
+    cumulative = np.interp(edges / spread[:, None], _SCORES, shape, left=0, right=1)
+    return np.maximum(np.diff(cumulative, prepend=0, append=1), 0)  # rounding may leave -1e-16
