@@ -19,6 +19,7 @@ from deltalake import DeltaTable
 from jobs import build_affinity, count_purchases, match_receipts, nightly, sample_chain, score_photos
 from jobs.tables.duck import connect
 from jobs.tables.schemas import LANDING, WAREHOUSE
+from jobs.tables.warehouse import Warehouse
 from model.cli import InputError
 
 DATE = sample_chain.Settings.first_date
@@ -183,7 +184,9 @@ runpy.run_module("jobs.match_receipts", run_name="__main__")
 def test_the_next_job_fails_if_a_job_was_killed_before_its_report(night, chain, tmp_path):
     warehouse = tmp_path / "warehouse"
     shutil.copytree(night, warehouse)
-    arguments = [*date_flags(chain / "landing", warehouse), "--grace-seconds", 0]
+    scores = DeltaTable(warehouse / "restricted" / "photo_ages").to_pyarrow_table().drop_columns("business_date")
+    Warehouse(str(warehouse)).replace("restricted/photo_ages", scores.slice(len(scores) // 2), DATE)
+    arguments = date_flags(chain / "landing", warehouse)
     command = [sys.executable, "-c", KILLED_BEFORE_THE_REPORT, *map(str, arguments)]
     killed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
