@@ -1,8 +1,9 @@
 r"""### What each age group bought, one business date per night.
 
 **Does**: waits for the files of a date in the landing zone, estimates the age on every till photo
-(`score_photos`), assigns the ages to receipts (`match_receipts`), counts what each age band buys over the
-last days (`build_affinity`), and checks the written tables (`checks`).
+(`score_photos`), assigns the ages to receipts (`match_receipts`), counts the purchases by age
+(`count_purchases`), publishes what each age band buys over the last days (`build_affinity`), and checks the
+written tables (`checks`).
 
 **Writes** that date of the Delta tables under `<warehouse>/restricted` and `<warehouse>/analytics`. A run
 replaces its date in every table, so repeating it is safe.
@@ -36,8 +37,8 @@ Nightly and backfill runs may overlap: writers of different dates do not conflic
 - Connection `spark_default` as JSON, `{"conn_type": "spark", "host": "spark://HOST:7077"}`. Without it the
   jobs run locally, `local[*]`. `spark-submit` on the `PATH`.
 - `BREAD_SALT_AGE_BANDS`: names of the age bands, separated by spaces, such as
-  `under_18 18-29 30-44 45-59 60_plus`, which is the default. They must cover the ages 0 to 120. A window contains
-  only dates with the same bands: after a change, run earlier dates again or wait until they leave the windows.
+  `under_18 18-29 30-44 45-59 60_plus`, which is the default. They must cover the ages 0 to 120. Dates are counted
+  by year of age, so new bands need no recount: the next run publishes all its windows with them.
 - `BREAD_SALT_DRIVER_MEMORY`: memory of each Spark driver. Default: `4g`.
 - `BREAD_SALT_TIME_ZONE`: the chain's time zone, such as `Europe/Vienna`. Default: `UTC`.
 - `BREAD_SALT_PYTHON`: the interpreter, on workers and executors, in which this project is installed. Default:
@@ -57,7 +58,7 @@ from airflow.providers.standard.sensors.bash import BashSensor
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import DagRunProtocol
-from bread_salt import JOBS, POOL, PYTHON, QUOTED_PYTHON, TIME_ZONE, SparkJobOperator
+from bread_salt import JOBS, POOL, PYTHON, QUOTED_PYTHON, TIME_ZONE, ProgramOperator, SparkJobOperator
 
 AGE_BANDS = os.environ.get("BREAD_SALT_AGE_BANDS", "").split()
 
@@ -142,21 +143,29 @@ with DAG(
             "--business-date={{ business_date(params, dag_run) }}",
             "--landing={{ var.value.bread_salt_landing }}",
             "--warehouse={{ var.value.bread_salt_warehouse }}",
-            *(["--age-bands", *AGE_BANDS] if AGE_BANDS else []),
         ],
         execution_timeout=timedelta(hours=1),
     )
 
-    build_affinity = SparkJobOperator(
-        task_id="build_affinity",
-        application=str(JOBS / "build_affinity.py"),
-        name="build_affinity",
+    count_purchases = SparkJobOperator(
+        task_id="count_purchases",
+        application=str(JOBS / "count_purchases.py"),
+        name="count_purchases",
         application_args=[
             "--business-date={{ business_date(params, dag_run) }}",
             "--landing={{ var.value.bread_salt_landing }}",
             "--warehouse={{ var.value.bread_salt_warehouse }}",
         ],
         execution_timeout=timedelta(hours=2),
+    )
+
+    build_affinity = ProgramOperator(
+        task_id="build_affinity",
+        bash_command=f"{QUOTED_PYTHON} -m jobs.build_affinity"
+        " --business-date {{ business_date(params, dag_run) | quote }}"
+        " --warehouse {{ var.value.bread_salt_warehouse | quote }}"
+        + (f" --age-bands {shlex.join(AGE_BANDS)}" if AGE_BANDS else ""),
+        execution_timeout=timedelta(hours=1),
     )
 
     checks = BashOperator(
@@ -169,4 +178,4 @@ with DAG(
         outlets=[Asset("bread_salt_analytics")],
     )
 
-    await_landing >> score_photos >> match_receipts >> build_affinity >> checks
+    await_landing >> score_photos >> match_receipts >> count_purchases >> build_affinity >> checks

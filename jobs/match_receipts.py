@@ -1,7 +1,7 @@
 """Give every receipt of one business date the age of the shopper at the till.
 
 In: `restricted/photo_ages` of the date and the landing table `receipts`. Out: `restricted/receipt_ages`, one row for
-each receipt that has a usable photo, `analytics/age_bands`, the bands of the date, and quarantine.
+each receipt that has a usable photo, and quarantine.
 
 - A photo belongs to a receipt of its store and till if it was taken between opening and closing, plus or minus the
   grace period.
@@ -12,16 +12,12 @@ each receipt that has a usable photo, `analytics/age_bands`, the bands of the da
 """
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-from pyspark.sql import Column, DataFrame, Window, functions as F
+from pyspark.sql import DataFrame, Window, functions as F
 
 from jobs.tables import quarantine
-from jobs.tables.bands import DEFAULT_BANDS, AgeBand, age_bands
-from jobs.tables.night import DateSettings, Night
-from jobs.tables.schemas import WAREHOUSE
+from jobs.tables.night import LandingSettings, Night
 from model.cli import InputError, run
 
 SLOT_SECONDS = 600
@@ -31,16 +27,13 @@ MAX_RECEIPT_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DateSettings):
+class Settings(LandingSettings):
     """Flags of the job."""
 
-    age_bands: tuple[str, ...] = DEFAULT_BANDS
-    """Bands of completed years; they must tile 0 to 120."""
     grace_seconds: float = 5.0
     """Largest difference between the clocks of a camera and its till, seconds."""
 
     def __post_init__(self) -> None:
-        age_bands(self.age_bands)
         if not 0 <= self.grace_seconds <= 300:
             raise InputError(f"grace_seconds is {self.grace_seconds}; it must be between 0 and 300")
 
@@ -62,12 +55,6 @@ def screen_receipts(receipts: DataFrame, business_date: dt.date) -> DataFrame:
             quarantine.Defect("open_over_a_day", micros_open > MAX_RECEIPT_SECONDS * 1_000_000, times),
         ],
     )
-
-
-def age_band(age_years: Column, bands: Sequence[AgeBand]) -> Column:
-    """Return the band of an age, rounded to completed years like the labels of the training set."""
-    completed_years = F.floor(age_years + 0.5)
-    return F.coalesce(*(F.when(completed_years <= band.to_years, F.lit(band.age_band)) for band in bands))
 
 
 def match_photos(photos: DataFrame, receipts: DataFrame, grace_seconds: float) -> DataFrame:
@@ -102,13 +89,12 @@ def match_photos(photos: DataFrame, receipts: DataFrame, grace_seconds: float) -
     return ranked.select(*photos.columns, "receipt_id")
 
 
-def combine_photos(matched: DataFrame, receipts: DataFrame, bands: Sequence[AgeBand]) -> DataFrame:
-    """Return one row for each matched receipt, with the median age of its photos and the band of that age.
+def combine_photos(matched: DataFrame, receipts: DataFrame) -> DataFrame:
+    """Return one row for each matched receipt, with the median age of its photos.
 
     Args:
         matched: from `match_photos`.
         receipts: usable rows of the landing table.
-        bands: age bands.
     """
     ages = matched.groupBy("receipt_id").agg(
         F.median("age_years").alias("age_years"),
@@ -118,22 +104,16 @@ def combine_photos(matched: DataFrame, receipts: DataFrame, bands: Sequence[AgeB
         F.median("p_under_25").alias("p_under_25"),
     )
     owners = receipts.select("receipt_id", "store_id", "till_id", "cashier_id")
-    return owners.join(ages, on="receipt_id", how="inner").withColumn("age_band", age_band(F.col("age_years"), bands))
-
-
-def bands_table(bands: Sequence[AgeBand]) -> pa.Table:
-    """Return the rows of `analytics/age_bands` for one date."""
-    return pa.Table.from_pylist([band._asdict() for band in bands], schema=WAREHOUSE["analytics/age_bands"].row_schema)
+    return owners.join(ages, on="receipt_id", how="inner")
 
 
 def main(settings: Settings) -> None:
     """Run the job."""
-    bands = age_bands(settings.age_bands)
     with Night(settings, "match_receipts", landing_tables=["receipts"]) as night:
         screened = screen_receipts(night.landing("receipts"), night.date).persist()
         receipts = quarantine.used(screened, "receipts")
         photos = night.read("restricted/photo_ages").where(F.col("status") == "scored")
-        ages = combine_photos(match_photos(photos, receipts, settings.grace_seconds), receipts, bands).persist()
+        ages = combine_photos(match_photos(photos, receipts, settings.grace_seconds), receipts).persist()
         n_used = night.set_aside("receipts", screened)["rows_used"]
         n_matched, n_photos = ages.agg(F.count(F.lit(1)), F.coalesce(F.sum("n_photos"), F.lit(0))).collect()[0]
         night.measure(
@@ -141,8 +121,8 @@ def main(settings: Settings) -> None:
             matched_share=n_matched / n_used if n_used else None,
             photos_unmatched=photos.count() - n_photos,
         )
-        night.clear("restricted/daily_counts")  # counted from other ages or bands; no window may contain them
-        night.replace("analytics/age_bands", bands_table(bands))
+        for table in ("restricted/daily_counts", "restricted/daily_store_counts"):
+            night.clear(table)  # counted from other ages; no window may contain them
         night.replace("restricted/receipt_ages", ages)
 
 

@@ -1,4 +1,4 @@
-"""Run all steps of one night without Airflow: score, match, count, check.
+"""Run all steps of one night without Airflow: score, match, count, publish, check.
 
 Exit code 1: a check of `sql/checks` returned rows. The written tables are kept, as under Airflow.
 """
@@ -8,30 +8,32 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from jobs import build_affinity, match_receipts, score_photos
+from jobs import build_affinity, count_purchases, match_receipts, score_photos
 from jobs.query import failed_checks
 from jobs.tables.duck import connect
 from jobs.tables.landing import landing_files, open_place
-from jobs.tables.night import DateSettings
+from jobs.tables.night import LandingSettings
 from jobs.tables.schemas import LANDING
 from model.cli import run
 
+STEPS = (score_photos, match_receipts, count_purchases, build_affinity)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DateSettings):
+class Settings(LandingSettings):
     """Flags of all steps."""
 
     model: Path
     """Model folder."""
-    age_bands: tuple[str, ...] = match_receipts.Settings.age_bands
-    """Bands of completed years; they must tile 0 to 120."""
     grace_seconds: float = match_receipts.Settings.grace_seconds
     """Largest difference between the clocks of a camera and its till, seconds."""
+    age_bands: tuple[str, ...] = build_affinity.Settings.age_bands
+    """Bands of completed years; they must tile 0 to 120."""
     min_receipts: int = build_affinity.Settings.min_receipts
     """Smallest number of receipts in a published cell."""
 
     def __post_init__(self) -> None:
-        for step in (score_photos, match_receipts, build_affinity):  # a wrong flag must fail before the first step
+        for step in STEPS:  # a wrong flag must fail before the first step
             self.of(step)
 
     def of(self, step: Any) -> Any:
@@ -44,7 +46,7 @@ def main(settings: Settings) -> None:
     landing = open_place(settings.landing)
     for table in LANDING:  # a missing table must fail before the first step writes
         landing_files(landing, table, settings.business_date)
-    for step in (score_photos, match_receipts, build_affinity):
+    for step in STEPS:
         step.main(settings.of(step))
     with connect(settings.warehouse, restricted=True) as connection:
         failed = failed_checks(connection, settings.business_date)

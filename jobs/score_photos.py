@@ -30,7 +30,7 @@ from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
 from jobs.tables import quarantine
 from jobs.tables.landing import Place
-from jobs.tables.night import DateSettings, Night
+from jobs.tables.night import LandingSettings, Night
 from model import predict
 from model.cli import run
 from model.predict import MAX_PHOTO_BYTES, PhotoScore, UnreadablePhotoError
@@ -49,7 +49,7 @@ SCORE = StructType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DateSettings):
+class Settings(LandingSettings):
     """Flags of the job."""
 
     model: Path

@@ -15,6 +15,7 @@ from deltalake.exceptions import DeltaError
 from tabulate import tabulate
 
 import sql
+from jobs.tables.compatibility import check_schemas
 from jobs.tables.schemas import WAREHOUSE, is_restricted
 from model.cli import InputError
 
@@ -33,7 +34,7 @@ def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConne
     Each table is `<zone>.<table>`; a table that was never written is empty. `sql/views` are views in `analytics`.
 
     Raises:
-        InputError: `warehouse` contains none of the tables.
+        InputError: `warehouse` contains none of the tables, or one of them is from another version of this project.
     """
     shown = {name: f"{warehouse.rstrip('/')}/{name}" for name in WAREHOUSE if restricted or not is_restricted(name)}
     try:
@@ -42,6 +43,7 @@ def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConne
         raise InputError(f"--warehouse {warehouse}: {one_line(error)}") from error
     if not written:
         raise InputError(f"--warehouse {warehouse} contains no Delta table; expected any of {', '.join(shown)}")
+    check_schemas(warehouse, written)
     connection = duckdb.connect()
     register_tables(
         connection,

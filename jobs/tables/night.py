@@ -12,13 +12,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.tables import quarantine
-from jobs.tables.landing import landing_files, open_place
+from jobs.tables.landing import Place, landing_files, open_place
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from jobs.tables.spark import check_java, spark_session
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError
 
-STEPS = ("score_photos", "match_receipts", "build_affinity")
+STEPS = ("score_photos", "match_receipts", "count_purchases", "build_affinity")
 """The jobs of a night, in order. Each reads what the jobs before it wrote."""
 
 Measure = float | str | None
@@ -30,10 +30,16 @@ class DateSettings:
 
     business_date: dt.date
     """Local day of the stores, YYYY-MM-DD."""
-    landing: str
-    """Landing zone: a folder or URI (s3a://, gs://, hdfs://)."""
     warehouse: str
     """Warehouse: a folder or URI; its Delta tables are created when missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandingSettings(DateSettings):
+    """Flags that every nightly job takes that reads the landing zone with Spark."""
+
+    landing: str
+    """Landing zone: a folder or URI (s3a://, gs://, hdfs://)."""
 
 
 class Night:
@@ -43,19 +49,20 @@ class Night:
     - The job's rows in `analytics/run_quality`, its report, tell the next job that the date is complete. The report is
       written when the `with` statement ends without an error. Before the first table is replaced, the old reports of
       this job and of the jobs after it are removed, because what they describe no longer holds.
+    - A job whose settings have no landing zone needs neither Java nor Spark. It reads the warehouse with DuckDB and
+      replaces tables with Arrow tables.
 
     Attributes:
         date: the business date.
-        place: the landing zone, opened.
     """
 
     def __init__(
-        self, settings: DateSettings, job: str, *, landing_tables: Sequence[str], needs: Sequence[str] = ()
+        self, settings: DateSettings, job: str, *, landing_tables: Sequence[str] = (), needs: Sequence[str] = ()
     ) -> None:
         """Open the places.
 
         Args:
-            settings: date and places.
+            settings: date and places; `LandingSettings` for a job that reads the landing zone or uses Spark.
             job: one of `STEPS`.
             landing_tables: tables of the landing zone that the job reads.
             needs: tables of the warehouse that must have rows of the date.
@@ -64,7 +71,7 @@ class Night:
             InputError: pyarrow does not read one of the URIs.
         """
         self.date = settings.business_date
-        self.place = open_place(settings.landing)
+        self._place = open_place(settings.landing) if isinstance(settings, LandingSettings) else None
         self._warehouse = Warehouse(settings.warehouse)
         self._job, self._landing_tables, self._needs = job, landing_tables, needs
         self._files: dict[str, list[str]] = {}
@@ -76,11 +83,13 @@ class Night:
 
         Raises:
             InputError: Java is missing, a landing table is missing or breaks the contract, the warehouse can't be
-                written to, or the job before has not finished the date.
+                written to or is from another version of this project, or the job before has not finished the date.
         """
-        check_java()
+        if self._place:
+            check_java()
         self._files = {table: landing_files(self.place, table, self.date) for table in self._landing_tables}
         self._warehouse.check_writable()
+        self._warehouse.check_schemas()
         for job in STEPS[: STEPS.index(self._job)][-1:]:
             # Otherwise we would overwrite good rows with none.
             if not self._warehouse.has_rows("analytics/run_quality", self.date, job=job):
@@ -91,6 +100,17 @@ class Night:
                 if not self._warehouse.has_rows(table, self.date):
                     raise InputError(f"{table} has no rows of {self.date} in {self._warehouse.uri}; run {job} again")
         return self
+
+    @property
+    def place(self) -> Place:
+        """The landing zone, opened.
+
+        Raises:
+            ValueError: the job's settings have no landing zone.
+        """
+        if self._place is None:
+            raise ValueError(f"{self._job} has no landing zone; its settings must be LandingSettings")
+        return self._place
 
     @cached_property
     def spark(self) -> SparkSession:
@@ -156,7 +176,8 @@ class Night:
             for name, value in measures.items()
         ]
         self._report(self._job, lines)
-        self.spark.catalog.clearCache()
+        if "spark" in self.__dict__:  # cached_property stores it there at first use
+            self.spark.catalog.clearCache()
         figures = "; ".join(
             f"{table or 'all'}: {', '.join(f'{name} {value}' for name, value in measures.items())}"
             for table, measures in self._measures.items()

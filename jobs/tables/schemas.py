@@ -94,6 +94,7 @@ def is_restricted(name: str) -> bool:
 
 
 _AFFINITY = {
+    # Protected counts (fewer than ten are hidden, others are rounded to the nearest five), and ratios of them.
     "n_days": pa.int32(),  # dates in the window with counts; less than window_days at the start
     "n_receipts": pa.int64(),  # receipts of the band
     "n_receipts_with_item": pa.int64(),
@@ -101,11 +102,17 @@ _AFFINITY = {
     "amount": pa.float64(),
     "penetration": pa.float64(),
     "penetration_all": pa.float64(),
-    "affinity_index": pa.float64(),
+    "naive_index": pa.float64(),  # from estimated ages as they are; 100 = the average of all shoppers
     "lift": pa.float64(),
     "leverage": pa.float64(),
     "spend_share": pa.float64(),
-    "suppressed_reason": pa.string(),
+    # Corrected for the error of the estimated ages, in whole points.
+    "affinity_index": pa.int32(),
+    "index_low": pa.int32(),  # 95 % interval
+    "index_high": pa.int32(),
+    "q_value": pa.float64(),
+    "is_notable": pa.bool_(),
+    "reason": pa.string(),  # why the cell is hidden or not corrected
 }
 
 WAREHOUSE: dict[str, WarehouseTable] = {
@@ -128,6 +135,16 @@ WAREHOUSE: dict[str, WarehouseTable] = {
             }
         )
     ),
+    "restricted/age_errors": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "source": pa.string(),  # held_out or kernel_photos
+                "age_years": pa.int32(),  # true age
+                "estimated_years": pa.float64(),
+            }
+        )
+    ),
     "restricted/receipt_ages": WarehouseTable(
         schema=_schema(
             {
@@ -137,7 +154,6 @@ WAREHOUSE: dict[str, WarehouseTable] = {
                 "till_id": pa.string(),
                 "cashier_id": pa.string(),
                 "age_years": pa.float64(),
-                "age_band": pa.string(),
                 "n_photos": pa.int32(),
                 "photo_ids": pa.list_(pa.string()),
                 "p_under_18": pa.float64(),
@@ -149,12 +165,37 @@ WAREHOUSE: dict[str, WarehouseTable] = {
         schema=_schema(
             {
                 "business_date": pa.date32(),
-                "age_band": pa.string(),
-                "level": pa.string(),
-                "item": pa.string(),
+                "age_year": pa.int32(),  # completed years, 100 and over as 100
+                "level": pa.string(),  # all, department, category or product
+                "item": pa.string(),  # empty at level all
                 "n_receipts": pa.int64(),
                 "quantity": pa.float64(),
                 "amount": pa.float64(),
+            }
+        )
+    ),
+    "restricted/daily_store_counts": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "store_id": pa.string(),
+                "level": pa.string(),
+                "item": pa.string(),
+                "age_year": pa.int32(),  # null except at level all
+                "n_receipts": pa.int64(),
+                "age_years_sum": pa.int64(),  # sum of age_year over these receipts
+            }
+        )
+    ),
+    "restricted/catalogue": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "product_id": pa.string(),
+                "product_name": pa.string(),
+                "category": pa.string(),
+                "department": pa.string(),
+                "min_age": pa.int32(),
             }
         )
     ),
@@ -203,6 +244,25 @@ WAREHOUSE: dict[str, WarehouseTable] = {
                 "level": pa.string(),
                 "item": pa.string(),
                 **_AFFINITY,
+            }
+        )
+    ),
+    "analytics/age_offers": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "window_days": pa.int32(),
+                "age_band": pa.string(),
+                "rank": pa.int32(),
+                "product_id": pa.string(),
+                "product_name": pa.string(),
+                "category": pa.string(),
+                "department": pa.string(),
+                "affinity_index": pa.int32(),
+                "index_low": pa.int32(),
+                "index_high": pa.int32(),
+                "penetration": pa.float64(),
+                "reason": pa.string(),  # a sentence for category managers
             }
         )
     ),

@@ -19,6 +19,7 @@ from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession, functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from jobs.tables.compatibility import check_schemas
 from jobs.tables.landing import open_place
 from jobs.tables.schemas import WAREHOUSE, is_restricted
 from model.cli import InputError
@@ -57,6 +58,15 @@ class Warehouse:
             filesystem.delete_file(probe)
         except OSError as error:
             raise InputError(f"warehouse {self.uri} can't be written to: {error}") from None
+
+    def check_schemas(self) -> None:
+        """Fail early if existing tables have other columns than those of the contract.
+
+        Raises:
+            InputError: a table is from another version of this project.
+        """
+        uris = {name: self._table_uri(name) for name in WAREHOUSE}
+        check_schemas(self.uri, {name: DeltaTable(uri) for name, uri in uris.items() if DeltaTable.is_deltatable(uri)})
 
     def create_tables(self) -> None:
         """Create missing tables, empty.

@@ -7,8 +7,8 @@ WITH expected AS (
         VALUES
             ('score_photos', 'photo_events'),
             ('match_receipts', 'receipts'),
-            ('build_affinity', 'receipt_lines'),
-            ('build_affinity', 'products')
+            ('count_purchases', 'receipt_lines'),
+            ('count_purchases', 'products')
     ) AS source (job, source_table)
 ),
 

@@ -1,4 +1,5 @@
--- Did every job write the date? (An empty quarantine is normal, so it is not checked.)
+-- Did every job write the date? Quarantine, age errors and offers can be empty, so they are
+-- not checked.
 -- Grain: one row per table without a row of the date. Parameters: $business_date.
 WITH counted AS (
     SELECT
@@ -17,6 +18,18 @@ WITH counted AS (
         'restricted.daily_counts' AS table_name,
         COUNT(*) AS n_rows
     FROM restricted.daily_counts
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'restricted.daily_store_counts' AS table_name,
+        COUNT(*) AS n_rows
+    FROM restricted.daily_store_counts
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'restricted.catalogue' AS table_name,
+        COUNT(*) AS n_rows
+    FROM restricted.catalogue
     WHERE business_date = $business_date
     UNION ALL
     SELECT

@@ -16,8 +16,20 @@ WITH keys AS (
     UNION ALL
     SELECT
         'restricted.daily_counts' AS table_name,
-        age_band || '/' || level || '/' || item AS key
+        age_year || '/' || level || '/' || item AS key
     FROM restricted.daily_counts
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'restricted.daily_store_counts' AS table_name,
+        store_id || '/' || level || '/' || item || CASE WHEN level = 'all' THEN '/' || age_year ELSE '' END AS key
+    FROM restricted.daily_store_counts
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'restricted.catalogue' AS table_name,
+        product_id AS key
+    FROM restricted.catalogue
     WHERE business_date = $business_date
     UNION ALL
     SELECT
@@ -36,6 +48,12 @@ WITH keys AS (
         'analytics.age_category_affinity' AS table_name,
         window_days || '/' || age_band || '/' || level || '/' || item AS key
     FROM analytics.age_category_affinity
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'analytics.age_offers' AS table_name,
+        window_days || '/' || age_band || '/' || rank AS key
+    FROM analytics.age_offers
     WHERE business_date = $business_date
 )
 

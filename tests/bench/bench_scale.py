@@ -1,9 +1,9 @@
-"""Measure how time and memory of the nightly Spark jobs grow with the size of the chain.
+"""Measure how time and memory of the nightly jobs, and the tables of counts, grow with the size of the chain.
 
 Run `make bench-scale`, or this file with flags. For each number of receipts it writes one date of a synthetic chain
-without photos, uses the true ages as scores, and runs match_receipts and build_affinity with spark-submit, as Airflow
-does. It prints seconds, the peak memory of the Java process and of all processes of the job, and their growth from each
-size to the next.
+without photos, uses the true ages as scores, and runs match_receipts and count_purchases with spark-submit and
+build_affinity as a program, as Airflow does. It prints seconds, the peak memory of the largest process and of all
+processes of the job, their growth from each size to the next, and rows and bytes of the tables of counts.
 """
 
 import datetime as dt
@@ -21,6 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
+from deltalake import DeltaTable
 
 from jobs import sample_chain
 from jobs.tables.schemas import WAREHOUSE
@@ -29,7 +30,9 @@ from model.cli import InputError, run
 
 PROJECT = Path(__file__).resolve().parents[2]
 DATE = dt.date(2026, 11, 9)
-JOBS = ("match_receipts", "build_affinity")
+SPARK_JOBS = ("match_receipts", "count_purchases")
+JOBS = (*SPARK_JOBS, "build_affinity")
+COUNTED = ("daily_counts", "daily_store_counts", "catalogue")
 RECEIPTS_PER_STORE = 2000
 SAMPLE_SECONDS = 0.2
 
@@ -57,8 +60,8 @@ class Cost:
     """Time and memory of one job; memory in MiB."""
 
     seconds: float
-    java_mib: float
-    """Peak resident memory of the Java process (VmHWM)."""
+    largest_mib: float
+    """Peak resident memory of the largest process (VmHWM): Java in a Spark job."""
     all_mib: float
     """Peak of the sum over the Java and Python processes, sampled five times a second."""
 
@@ -102,7 +105,7 @@ def status_kib(pid: int) -> dict[str, int]:
 
 
 def watch(root_pid: int, stop: threading.Event, peaks: dict[str, float]) -> None:
-    """Sample `root_pid` and its descendants until `stop` is set; update `java` and `all` in `peaks`, MiB."""
+    """Sample `root_pid` and its descendants until `stop` is set; update `largest` and `all` in `peaks`, MiB."""
     while not stop.wait(SAMPLE_SECONDS):
         status = {int(path.name): status_kib(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
         family = {root_pid}
@@ -111,8 +114,7 @@ def watch(root_pid: int, stop: threading.Event, peaks: dict[str, float]) -> None
             family |= added
         members = [status[pid] for pid in family if pid in status]
         peaks["all"] = max(peaks["all"], sum(figures.get("VmRSS", 0) for figures in members) / 1024)
-        # The Java process is by far the largest.
-        peaks["java"] = max(peaks["java"], *(figures.get("VmHWM", 0) / 1024 for figures in members))
+        peaks["largest"] = max(peaks["largest"], *(figures.get("VmHWM", 0) / 1024 for figures in members))
 
 
 def run_job(job: str, folder: Path, settings: Settings) -> Cost:
@@ -121,15 +123,16 @@ def run_job(job: str, folder: Path, settings: Settings) -> Cost:
     Raises:
         CalledProcessError: the job failed; its output is printed.
     """
-    command = [
+    date = ("--business-date", DATE, "--warehouse", folder / "warehouse")
+    submit = (
         *("spark-submit", "--master", settings.master, "--driver-memory", settings.driver_memory),
         *("--conf", "spark.log.level=WARN", "--conf", f"spark.local.dir={folder / 'spark'}"),
-        *(PROJECT / "jobs" / f"{job}.py", "--business-date", DATE),
-        *("--landing", folder / "landing", "--warehouse", folder / "warehouse"),
-    ]
+        *(PROJECT / "jobs" / f"{job}.py", *date, "--landing", folder / "landing"),
+    )
+    command = submit if job in SPARK_JOBS else (sys.executable, "-m", f"jobs.{job}", *date)
     binaries = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYSPARK_PYTHON": sys.executable}
-    stop, peaks = threading.Event(), {"all": 0.0, "java": 0.0}
+    stop, peaks = threading.Event(), {"all": 0.0, "largest": 0.0}
     started = time.monotonic()
     with subprocess.Popen([str(word) for word in command], env=environment) as process:
         watcher = threading.Thread(target=watch, args=(process.pid, stop, peaks))
@@ -140,39 +143,52 @@ def run_job(job: str, folder: Path, settings: Settings) -> Cost:
         watcher.join()
     if exit_code:
         raise subprocess.CalledProcessError(exit_code, job)
-    return Cost(seconds=seconds, java_mib=peaks["java"], all_mib=peaks["all"])
+    return Cost(seconds=seconds, largest_mib=peaks["largest"], all_mib=peaks["all"])
 
 
 def table(costs: dict[int, dict[str, Cost]]) -> str:
     """Return the costs as a table, with their growth from each size to the next."""
-    lines = [f"{'job':<15} {'receipts':>10} {'seconds':>8} {'receipts/s':>11} {'Java MiB':>9} {'all MiB':>9}"]
+    lines = [f"{'job':<15} {'receipts':>10} {'seconds':>8} {'receipts/s':>11} {'one MiB':>9} {'all MiB':>9}"]
     for job in JOBS:
         for n_receipts, jobs in costs.items():
             cost = jobs[job]
             rate = n_receipts / cost.seconds
             lines.append(
                 f"{job:<15} {n_receipts:>10} {cost.seconds:>8.1f} {rate:>11.0f} "
-                f"{cost.java_mib:>9.0f} {cost.all_mib:>9.0f}"
+                f"{cost.largest_mib:>9.0f} {cost.all_mib:>9.0f}"
             )
         for less, more in itertools.pairwise(costs):
             before, after = costs[less][job], costs[more][job]
             lines.append(
                 f"{job:<15} receipts x {more / less:.2f}: seconds x {after.seconds / before.seconds:.2f}, "
-                f"Java memory x {after.java_mib / before.java_mib:.2f}"
+                f"memory x {after.largest_mib / before.largest_mib:.2f}"
             )
     return "\n".join(lines)
 
 
+def size(folder: Path, n_receipts: int) -> list[str]:
+    """Return rows and bytes of the tables of counts, one line for each."""
+    lines = []
+    for name in COUNTED:
+        counts = DeltaTable(folder / "warehouse" / "restricted" / name)
+        n_bytes = sum(Path(uri).stat().st_size for uri in counts.file_uris())
+        lines.append(f"{name:<18} {n_receipts:>10} receipts: {counts.count():>9} rows, {n_bytes:>10} bytes")
+    return lines
+
+
 def main(settings: Settings) -> None:
-    """Write each chain, run the jobs on it, and print the table."""
+    """Write each chain, run the jobs on it, and print the tables."""
     costs: dict[int, dict[str, Cost]] = {}
+    sizes: list[str] = []
     for n_receipts in settings.receipts:
         folder = settings.workdir / str(n_receipts)
         make_chain(folder, n_receipts)
         costs[n_receipts] = {job: run_job(job, folder, settings) for job in JOBS}
+        sizes += size(folder, n_receipts)
         shutil.rmtree(folder)
     print(f"{settings.master}, driver memory {settings.driver_memory}, {os.cpu_count()} cores")
     print(table(costs))
+    print("\n".join(sizes))
 
 
 if __name__ == "__main__":

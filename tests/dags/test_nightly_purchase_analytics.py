@@ -1,4 +1,5 @@
 import itertools
+import shlex
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -86,7 +87,7 @@ def test_sensor_frees_its_slot_and_times_out(nightly):
 
 def test_tasks_run_in_order_and_end_with_checks(nightly):
     order = [task.task_id for task in nightly.topological_sort()]
-    assert order == ["await_landing", "score_photos", "match_receipts", "build_affinity", "checks"]
+    assert order == ["await_landing", "score_photos", "match_receipts", "count_purchases", "build_affinity", "checks"]
     for before, after in itertools.pairwise(order):
         assert nightly.get_task(before).downstream_task_ids == {after}
 
@@ -102,17 +103,19 @@ def test_scoring_uses_the_configured_pool(nightly_in, monkeypatch):
     assert nightly_in("UTC").get_task("score_photos").pool == "gpu"
 
 
-def test_age_bands_are_passed_to_match_receipts_only_if_they_are_set(load_dags, monkeypatch, template_context):
+def test_age_bands_are_passed_to_build_affinity_only_if_they_are_set(nightly, load_dags, monkeypatch, template_context):
     import tyro  # noqa: PLC0415
 
-    from jobs import match_receipts  # noqa: PLC0415
+    from jobs import build_affinity  # noqa: PLC0415
+
+    assert "--age-bands" not in nightly.get_task("build_affinity").bash_command
 
     monkeypatch.setenv("BREAD_SALT_AGE_BANDS", "under_18  18-39 40_plus")
     tasks = {task.task_id: task for task in load_dags().dags["nightly_purchase_analytics"].tasks}
-    assert "--age-bands" not in tasks["score_photos"].application_args + tasks["build_affinity"].application_args
-    task = tasks["match_receipts"]
+    task = tasks["build_affinity"]
     task.render_template_fields(template_context(business_date="2026-11-09"))
-    settings = tyro.cli(match_receipts.Settings, args=task.application_args)
+    arguments = shlex.split(task.bash_command)
+    settings = tyro.cli(build_affinity.Settings, args=arguments[arguments.index("jobs.build_affinity") + 1 :])
     assert settings.age_bands == ("under_18", "18-39", "40_plus")
 
 

@@ -40,6 +40,7 @@ DEFAULTS = {
     "is_alcohol": True,
     "business_date": NINE.date(),
     "age_years": 40.0,
+    "age_year": 40,
     "age_band": "30-44",
     "from_years": 30,
     "to_years": 44,

@@ -3,10 +3,8 @@ import datetime as dt
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.match_receipts import age_band, combine_photos, match_photos, screen_receipts
-from jobs.tables.bands import age_bands
+from jobs.match_receipts import combine_photos, match_photos, screen_receipts
 
-BANDS = age_bands(["under_18", "18-29", "30_plus"])
 NINE = dt.datetime(2026, 11, 9, 9, tzinfo=dt.UTC)
 
 
@@ -71,15 +69,9 @@ def test_several_photos_are_combined_by_the_median(rows):
     ]
     receipts = rows("receipts", {"receipt_id": "r1", "cashier_id": "c7"}, {"receipt_id": "without_photo"})
     matched = rows("restricted/photo_ages", *ages).withColumn("receipt_id", F.lit("r1"))
-    (row,) = combine_photos(matched, receipts, BANDS).collect()
-    assert (row.receipt_id, row.cashier_id, row.age_years, row.age_band) == ("r1", "c7", 28.0, "18-29")
+    (row,) = combine_photos(matched, receipts).collect()
+    assert (row.receipt_id, row.cashier_id, row.age_years) == ("r1", "c7", 28.0)
     assert (row.n_photos, row.photo_ids, row.p_under_18, row.p_under_25) == (3, ["p0", "p1", "p2"], 0.1, None)
-
-
-def test_an_age_is_rounded_to_completed_years_and_belongs_to_one_band(spark):
-    bands = {0.0: "under_18", 17.49: "under_18", 17.5: "18-29", 29.49: "18-29", 29.5: "30_plus", 100.0: "30_plus"}
-    frame = spark.createDataFrame([(age_years,) for age_years in bands], "age_years double")
-    assert dict(frame.select("age_years", age_band(F.col("age_years"), BANDS)).collect()) == bands
 
 
 def test_an_unusable_receipt_is_rejected_with_a_reason(rows):

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from jobs import build_affinity, match_receipts, nightly, sample_chain, score_photos
+from jobs import build_affinity, count_purchases, match_receipts, nightly, sample_chain, score_photos
 from jobs.tables.duck import connect
 from jobs.tables.schemas import LANDING, WAREHOUSE
+from jobs.tables.warehouse import Warehouse
 from model.cli import InputError
 
 DATE = sample_chain.Settings.first_date
@@ -140,7 +141,7 @@ def date_flags(landing: Path, warehouse: Path) -> list[object]:
     return ["--business-date", DATE, "--landing", landing, "--warehouse", warehouse]
 
 
-def test_a_job_killed_during_a_write_leaves_the_old_rows_and_can_be_run_again(night, chain, tmp_path):
+def test_a_job_killed_during_a_write_leaves_the_old_rows_and_can_be_run_again(night, chain, model_folder, tmp_path):
     warehouse = tmp_path / "warehouse"
     shutil.copytree(night, warehouse)
     table, staging = warehouse / "restricted" / "receipt_ages", warehouse / "restricted" / "_staging"
@@ -158,8 +159,9 @@ def test_a_job_killed_during_a_write_leaves_the_old_rows_and_can_be_run_again(ni
     seen.add(DeltaTable(table).to_pyarrow_dataset().count_rows())
     assert seen == {n_before}
     assert list(staging.iterdir())
-    for job in (match_receipts, build_affinity):
-        job.main(job.Settings(business_date=DATE, landing=str(chain / "landing"), warehouse=str(warehouse)))
+    steps = flags(chain, warehouse, model_folder)
+    for step in (match_receipts, count_purchases, build_affinity):
+        step.main(steps.of(step))
     assert contents(warehouse) == contents(night)
 
 
@@ -182,17 +184,22 @@ runpy.run_module("jobs.match_receipts", run_name="__main__")
 def test_the_next_job_fails_if_a_job_was_killed_before_its_report(night, chain, tmp_path):
     warehouse = tmp_path / "warehouse"
     shutil.copytree(night, warehouse)
-    arguments = [*date_flags(chain / "landing", warehouse), "--age-bands", "under_18", "18_plus"]
+    scores = DeltaTable(warehouse / "restricted" / "photo_ages").to_pyarrow_table().drop_columns("business_date")
+    Warehouse(str(warehouse)).replace("restricted/photo_ages", scores.slice(len(scores) // 2), DATE)
+    arguments = date_flags(chain / "landing", warehouse)
     command = [sys.executable, "-c", KILLED_BEFORE_THE_REPORT, *map(str, arguments)]
     killed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert contents(warehouse)["restricted/receipt_ages"] != contents(night)["restricted/receipt_ages"]
     before = contents(warehouse)
-    assert before["restricted/daily_counts"] == []  # the old counts are of other bands; no window may contain them
+    # The old counts are of other ages; no window may contain them.
+    assert before["restricted/daily_counts"] == before["restricted/daily_store_counts"] == []
     with pytest.raises(InputError, match="match_receipts has not finished 2026-11-09"):
-        build_affinity.main(
-            build_affinity.Settings(business_date=DATE, landing=str(chain / "landing"), warehouse=str(warehouse))
+        count_purchases.main(
+            count_purchases.Settings(business_date=DATE, landing=str(chain / "landing"), warehouse=str(warehouse))
         )
+    with pytest.raises(InputError, match="count_purchases has not finished 2026-11-09"):
+        build_affinity.main(build_affinity.Settings(business_date=DATE, warehouse=str(warehouse)))
     assert contents(warehouse) == before
 
 
@@ -228,22 +235,27 @@ def test_wrong_input_stops_the_night_before_anything_is_written(landing, model_f
 
 
 def test_nightly_has_each_flag_of_its_steps_once():
-    steps = (score_photos, match_receipts, build_affinity)
+    steps = (score_photos, match_receipts, count_purchases, build_affinity)
     defaults = {field.name: field.default for step in steps for field in dataclasses.fields(step.Settings)}
     assert {field.name: field.default for field in dataclasses.fields(nightly.Settings)} == defaults
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("module", "arguments", "message"),
     [
-        (["--warehouse", "/proc/warehouse"], "error: warehouse /proc/warehouse can't be written to"),
-        (["--age-bands", "under_18", "20_plus"], "error: age_bands is under_18 20_plus: 20_plus begins at 20"),
-        (["--business-date", "9.11.2026"], "--business-date: Invalid isoformat string: '9.11.2026'"),
+        ("match_receipts", "--warehouse /proc/warehouse", "error: warehouse /proc/warehouse can't be written to"),
+        ("match_receipts", "--grace-seconds 301", "error: grace_seconds is 301.0; it must be between 0 and 300"),
+        ("match_receipts", "--business-date 9.11.2026", "--business-date: Invalid isoformat string: '9.11.2026'"),
+        (
+            "nightly",
+            "--model model --age-bands under_18 20_plus",
+            "error: age_bands is under_18 20_plus: 20_plus begins at 20",
+        ),
     ],
-    ids=["unwritable", "gap between bands", "date form"],
+    ids=["unwritable", "out of range", "date form", "gap between bands"],
 )
-def test_a_wrong_flag_gives_a_readable_error_and_exit_code_2(chain, tmp_path, arguments, message):
-    job = program("match_receipts", *date_flags(chain / "landing", tmp_path / "warehouse"), *arguments)
+def test_a_wrong_flag_gives_a_readable_error_and_exit_code_2(chain, tmp_path, module, arguments, message):
+    job = program(module, *date_flags(chain / "landing", tmp_path / "warehouse"), *arguments.split())
     output, errors = job.communicate(timeout=120)
     assert (job.returncode, output) == (2, "")
     assert message in errors

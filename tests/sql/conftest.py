@@ -39,6 +39,7 @@ DEFAULTS = {
     "window_days": 7,
     "n_days": 7,
     "age_band": "30-44",
+    "age_year": 40,
     "level": "category",
     "n_receipts": 100,
     "suppressed_reason": None,
@@ -129,9 +130,7 @@ def run_in_spark(spark: SparkSession) -> Callable[[str, dict[str, pa.Table], dic
             for name, table in named.items()
         }
         frame = spark.sql(statement, args=parameters or None, **frames)
-        return [
-            row.asDict()
-            for row in frame.orderBy("level", "item", "age_band", *({"window_days"} & set(frame.columns))).collect()
-        ]
+        keys = [name for name in ("level", "item", "store_id", "age_year", "quantity") if name in frame.columns]
+        return [row.asDict() for row in frame.orderBy(*keys).collect()]
 
     return run

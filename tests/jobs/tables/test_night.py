@@ -5,9 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from jobs.tables import quarantine
-from jobs.tables.night import STEPS, DateSettings, Night
-from jobs.tables.schemas import LANDING
+from jobs.tables import night as night_module, quarantine
+from jobs.tables.night import STEPS, DateSettings, LandingSettings, Night
+from jobs.tables.schemas import LANDING, WAREHOUSE
 from model.cli import InputError
 
 DATE = dt.date(2026, 11, 9)
@@ -24,7 +24,7 @@ def open_night(spark, tmp_path):
     assert spark  # the night uses this session
 
     def make(job="score_photos", date=DATE, tables=("receipts",), needs=()):
-        settings = DateSettings(
+        settings = LandingSettings(
             business_date=date, landing=str(tmp_path / "landing"), warehouse=str(tmp_path / "warehouse")
         )
         return Night(settings, job, landing_tables=tables, needs=needs)
@@ -109,7 +109,7 @@ def test_the_first_write_removes_the_reports_of_later_jobs(open_night, report):
             night.measure(run="first")
     with open_night("match_receipts") as night:
         night.clear(COUNTS)
-        assert [bool(report(job)) for job in STEPS] == [True, False, False]
+        assert [bool(report(job)) for job in STEPS] == [True, False, False, False]
         night.measure(run="second")
     assert report("match_receipts") == {("", "run"): "second"}
     assert report("build_affinity") == {}
@@ -122,6 +122,34 @@ def test_a_window_ends_with_the_business_date(open_night, rows):
     with open_night() as night:
         assert [row.item for row in night.read(COUNTS).collect()] == ["9"]
         assert sorted(row.item for row in night.read(COUNTS, days=3).collect()) == ["7", "8", "9"]
+
+
+def test_a_job_without_a_landing_zone_needs_neither_java_nor_spark(open_night, report, tmp_path, monkeypatch):
+    def fail(*_):
+        raise AssertionError
+
+    for job in STEPS[:-1]:
+        with open_night(job) as night:
+            night.measure(run="first")
+    monkeypatch.setattr(night_module, "check_java", fail)
+    monkeypatch.setattr(night_module, "spark_session", fail)
+    settings = DateSettings(business_date=DATE, warehouse=str(tmp_path / "warehouse"))
+    with Night(settings, "build_affinity") as night:
+        bands = [{"age_band": "0_plus", "from_years": 0, "to_years": 120}]
+        schema = WAREHOUSE["analytics/age_bands"].row_schema
+        night.replace("analytics/age_bands", pa.Table.from_pylist(bands, schema=schema))
+        night.measure(run="second")
+        with pytest.raises(ValueError, match="build_affinity has no landing zone"):
+            _ = night.place
+    assert report("build_affinity") == {("", "run"): "second"}
+
+
+def test_a_warehouse_of_another_version_is_an_error_before_anything_is_written(open_night, tmp_path):
+    table = tmp_path / "warehouse" / COUNTS
+    DeltaTable.create(table, schema=pa.schema({"business_date": pa.date32(), "age_band": pa.string()}))
+    with pytest.raises(InputError, match="restricted/daily_counts: column age_year is missing"), open_night():
+        pass
+    assert list((tmp_path / "warehouse").iterdir()) == [table.parent]
 
 
 def test_input_is_checked_before_anything_is_written(open_night, tmp_path):

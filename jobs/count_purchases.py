@@ -1,0 +1,146 @@
+"""Count the purchases of one business date by the estimated age of the shoppers.
+
+In: `restricted/receipt_ages` of the date, and the landing tables `receipt_lines`, `products` and `receipts`.
+Out: `restricted/daily_counts` by year of age, `restricted/daily_store_counts` by store, `restricted/catalogue`, the
+products of the date, and quarantine.
+
+- The unit is a receipt with a known age. It contains an item if the net quantity, returns subtracted, is above zero.
+- A line of an unknown or rejected receipt, of an unknown product, or with an impossible figure goes to quarantine.
+- The report contains `counts_hash`. Two runs with equal tables have equal hashes.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, SparkSession, functions as F
+
+import sql
+from jobs.tables import quarantine
+from jobs.tables.night import LandingSettings, Night
+from model.cli import run
+
+MAX_FIGURE = 1e9
+"""Largest quantity or amount of a line, so that sums in ten-thousandths fit into 64 bits."""
+
+COUNTED = ("restricted/daily_counts", "restricted/daily_store_counts", "restricted/catalogue")
+"""The tables that `counts_hash` covers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(LandingSettings):
+    """Flags of the job."""
+
+
+def screen_products(products: DataFrame) -> DataFrame:
+    """Mark the products that can't be used, with a reason."""
+    required = quarantine.missing_value("product_id", "product_name", "category", "department", "is_alcohol")
+    negative = quarantine.Defect(
+        "impossible_min_age", ~F.col("min_age").between(0, 120), F.col("min_age").cast("string")
+    )
+    return quarantine.screen(products, "products", [required, negative])
+
+
+def screen_lines(lines: DataFrame, products: DataFrame, receipts: DataFrame, rejected_receipts: DataFrame) -> DataFrame:
+    """Mark the receipt lines that can't be used, with a reason.
+
+    Args:
+        lines: landing table `receipt_lines`.
+        products: usable products.
+        receipts: landing table `receipts`; only `receipt_id` is read.
+        rejected_receipts: quarantine rows of the date's receipts; only `key` is read.
+    """
+    known = products.select("product_id", F.lit(True).alias("product_known"))
+    rejected = rejected_receipts.select(F.col("key").alias("receipt_id"), F.lit(True).alias("rejected"))
+    receipt_ids = receipts.groupBy("receipt_id").agg(F.lit(True).alias("receipt_known"))
+    # With this partitioning, counting copies, versions and baskets needs no further shuffle.
+    looked_up = (
+        lines.repartition("receipt_id")
+        .join(receipt_ids, on="receipt_id", how="left")
+        .join(F.broadcast(rejected.dropDuplicates()), on="receipt_id", how="left")
+        .join(F.broadcast(known), on="product_id", how="left")
+    )
+    return quarantine.screen(
+        looked_up.select(*lines.columns, "receipt_known", "rejected", "product_known"),
+        "receipt_lines",
+        [
+            quarantine.missing_value(*lines.columns),
+            quarantine.Defect("impossible_figure", ~(_is_figure("quantity") & _is_figure("amount")), _figures()),
+            quarantine.Defect("receipt_unknown", F.col("receipt_known").isNull(), F.lit("no such receipt on the date")),
+            quarantine.Defect("receipt_quarantined", F.col("rejected"), F.lit("its receipt is in quarantine")),
+            quarantine.Defect(
+                "product_unknown",
+                F.col("product_known").isNull(),
+                F.format_string("product %s", F.col("product_id")),
+            ),
+        ],
+    )
+
+
+def _is_figure(name: str) -> Column:
+    return ~F.isnan(name) & (F.abs(F.col(name)) <= MAX_FIGURE)
+
+
+def _figures() -> Column:
+    return F.concat_ws(", ", F.col("quantity").cast("string"), F.col("amount").cast("string"))
+
+
+def receipt_baskets(spark: SparkSession, lines: DataFrame, products: DataFrame, receipt_ages: DataFrame) -> DataFrame:
+    """Return what each receipt with an age contains at each level; see `sql/nightly/baskets.sql`.
+
+    Args:
+        spark: session.
+        lines: usable lines.
+        products: usable products.
+        receipt_ages: `restricted/receipt_ages` of the date.
+    """
+    return spark.sql(
+        sql.load("nightly/baskets"),
+        lines=lines,
+        products=F.broadcast(products.select("product_id", "category", "department")),
+        receipt_ages=receipt_ages.select("receipt_id", "store_id", "age_years"),
+    )
+
+
+def sold_products(products: DataFrame, lines: DataFrame) -> DataFrame:
+    """Return the usable products that have a usable line, with the columns of `restricted/catalogue`."""
+    sold = products.join(lines.select("product_id"), on="product_id", how="left_semi")
+    return sold.select("product_id", "product_name", "category", "department", "min_age")
+
+
+def content_hash(tables: Mapping[str, DataFrame]) -> str:
+    """Return a hash of the rows of some tables, 16 hexadecimal digits, independent of the order of the rows.
+
+    It is the hash of each table's number of rows and sum of the hashes of its rows, so a row that occurs twice counts
+    twice.
+    """
+    lines = []
+    for name, rows in sorted(tables.items()):
+        # xxhash64 skips nulls, so without the flags ('a', null) and (null, 'a') would be equal.
+        flags = (F.col(column).isNull() for column in rows.columns)
+        row_hash = F.xxhash64(*rows.columns, *flags).cast("decimal(38, 0)")
+        n_rows, total = rows.agg(F.count(F.lit(1)), F.sum(row_hash)).collect()[0]
+        lines.append(f"{name} {n_rows} {total}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def main(settings: Settings) -> None:
+    """Run the job."""
+    tables = ["receipt_lines", "products", "receipts"]
+    with Night(settings, "count_purchases", landing_tables=tables) as night:
+        screened_products = screen_products(night.landing("products")).persist()
+        products = quarantine.used(screened_products, "products")
+        rejected = night.read("restricted/quarantine").where("source_table = 'receipts'")
+        screened = screen_lines(night.landing("receipt_lines"), products, night.landing("receipts"), rejected).persist()
+        night.set_aside("products", screened_products)
+        night.set_aside("receipt_lines", screened)
+        lines, ages = quarantine.used(screened, "receipt_lines"), night.read("restricted/receipt_ages")
+        baskets = receipt_baskets(night.spark, lines, products, ages).persist()
+        for table in ("daily_counts", "daily_store_counts"):
+            night.replace(f"restricted/{table}", night.spark.sql(sql.load(f"nightly/{table}"), baskets=baskets))
+        night.replace("restricted/catalogue", sold_products(products, lines))
+        night.measure(counts_hash=content_hash({table: night.read(table) for table in COUNTED}))
+
+
+if __name__ == "__main__":
+    run(main, Settings)

@@ -1,0 +1,163 @@
+import datetime as dt
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import count_purchases
+from jobs.count_purchases import content_hash, screen_lines, screen_products, sold_products
+from jobs.tables.duck import connect
+from jobs.tables.schemas import LANDING, WAREHOUSE
+from jobs.tables.warehouse import Warehouse
+
+DATE = dt.date(2026, 11, 9)
+COUNTS = "restricted/daily_counts"
+STORE_COUNTS = "restricted/daily_store_counts"
+
+
+def test_an_unusable_line_is_rejected_with_a_reason(rows):
+    cases = [
+        ({}, None),
+        ({"quantity": -1.0, "amount": -2.0}, None),
+        ({"receipt_id": "unknown"}, "receipt_unknown"),
+        ({"receipt_id": "rejected"}, "receipt_quarantined"),
+        ({"product_id": "000000"}, "product_unknown"),
+        ({"line_no": None}, "missing_value"),
+        ({"amount": None}, "missing_value"),
+        ({"quantity": float("nan")}, "impossible_figure"),
+        ({"amount": float("-inf")}, "impossible_figure"),
+        ({"amount": 1e10}, "impossible_figure"),
+    ]
+    lines = [{"line_no": number, **line} for number, (line, _) in enumerate(cases)]
+    receipts = rows("receipts", {}, {}, {"receipt_id": "rejected"})
+    rejected = rows("restricted/quarantine", {"key": "rejected"}, {"key": "rejected"})
+    screened = screen_lines(rows("receipt_lines", *lines), rows("products", {}), receipts, rejected).collect()
+    assert {(row.line_no, row.reason, row.n_copies) for row in screened} == {
+        (line["line_no"], reason, 1) for line, (_, reason) in zip(lines, cases, strict=True)
+    }
+
+
+def test_an_unusable_product_is_rejected_with_a_reason(rows):
+    reasons = {"good": None, "no age": None, "age": "impossible_min_age", "category": "missing_value"}
+    products = rows(
+        "products",
+        {"product_id": "good"},
+        {"product_id": "no age", "min_age": None},
+        {"product_id": "age", "min_age": 121},
+        {"product_id": "category", "category": None},
+    )
+    assert {row.product_id: row.reason for row in screen_products(products).collect()} == reasons
+
+
+def test_the_catalogue_has_each_sold_product_once(rows):
+    products = rows("products", {"product_id": "lager"}, {"product_id": "stout"})
+    lines = rows("receipt_lines", {"line_no": 1}, {"line_no": 2})
+    (row,) = sold_products(products, lines).collect()
+    assert row.asDict() == {
+        "product_id": "lager",
+        "product_name": "Lager",
+        "category": "Beer",
+        "department": "Drinks",
+        "min_age": 18,
+    }
+
+
+CELLS = [{"item": "Beer"}, {"item": "Wine"}, {"item": "Wine", "age_year": 41}]
+
+
+def test_the_hash_does_not_depend_on_the_order_of_rows_and_partitions(rows):
+    expected = content_hash({COUNTS: rows(COUNTS, *CELLS)})
+    assert content_hash({COUNTS: rows(COUNTS, *reversed(CELLS)).repartition(3)}) == expected
+    assert len(expected) == 16
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        CELLS[:2],
+        [*CELLS, CELLS[0]],
+        [*CELLS[:2], CELLS[0]],
+        [*CELLS[:2], {"item": "Wine", "age_year": 42}],
+        [*CELLS[:2], {"item": "Wine", "age_year": 41, "amount": 0.01}],
+        [*CELLS, *CELLS],
+        [],
+    ],
+    ids=["removed", "duplicated", "replaced by a duplicate", "other age", "other amount", "all twice", "none"],
+)
+def test_the_hash_differs_if_a_row_is_changed_duplicated_or_removed(rows, changed):
+    assert content_hash({COUNTS: rows(COUNTS, *changed)}) != content_hash({COUNTS: rows(COUNTS, *CELLS)})
+
+
+def test_the_hash_differs_if_a_null_or_a_table_is_another(rows):
+    by_item = {"item": None, "level": "a"}
+    by_level = {"item": "a", "level": None}
+    hashes = {content_hash({COUNTS: rows(COUNTS, cell)}) for cell in (by_item, by_level)}
+    frame = rows(COUNTS, {})
+    assert len(hashes | {content_hash({COUNTS: frame}), content_hash({STORE_COUNTS: frame})}) == 4
+
+
+@pytest.fixture
+def settings(spark, tmp_path):
+    """Two stores, three receipts with an age, and a receipt without."""
+    assert spark  # the job uses this session
+    landing, warehouse = tmp_path / "landing", Warehouse(str(tmp_path / "warehouse"))
+
+    def land(table: str, folder: str, *rows: dict) -> None:
+        (landing / table / folder).mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(rows, schema=LANDING[table]), landing / table / folder / "part-0.parquet")
+
+    def write(table: str, *rows: dict, **part: str) -> None:
+        warehouse.replace(table, pa.Table.from_pylist(rows, schema=WAREHOUSE[table].row_schema), DATE, **part)
+
+    product = {"product_name": "Lager", "category": "Beer", "department": "Drinks", "min_age": 18, "is_alcohol": True}
+    receipts = [("r1", "s1", 25.4), ("r2", "s1", 25.0), ("r3", "s2", 61.0)]
+    land("products", "", {"product_id": "lager", **product}, {"product_id": "unsold", **product})
+    land("receipts", f"business_date={DATE}", *({"receipt_id": name} for name in ("r1", "r2", "r3", "without_age")))
+    land(
+        "receipt_lines",
+        f"business_date={DATE}",
+        *(
+            {"receipt_id": name, "line_no": 1, "product_id": "lager", "quantity": 1.0, "amount": 1.5}
+            for name in ("r1", "r3", "without_age")
+        ),
+    )
+    warehouse.create_tables()
+    ages = ({"receipt_id": name, "store_id": store, "age_years": age} for name, store, age in receipts)
+    write("restricted/receipt_ages", *ages)
+    write("analytics/run_quality", {"source_table": "", "measure": "n", "value": 1.0}, job="match_receipts")
+    return count_purchases.Settings(business_date=DATE, landing=str(landing), warehouse=warehouse.uri)
+
+
+def test_the_job_writes_counts_by_age_and_store_the_catalogue_and_a_hash(settings):
+    def written(statement: str) -> list[tuple]:
+        with connect(settings.warehouse, restricted=True) as connection:
+            return sorted(connection.sql(statement).fetchall(), key=str)
+
+    def counts_hash() -> list[tuple]:
+        return written("SELECT text FROM analytics.run_quality WHERE measure = 'counts_hash'")
+
+    count_purchases.main(settings)
+    by_age = written("SELECT age_year, level, n_receipts, amount FROM restricted.daily_counts")
+    items = ["all", "category", "department", "product"]
+    assert by_age == sorted(
+        [
+            *((25, level, 2 if level == "all" else 1, 1.5) for level in items),
+            *((61, level, 1, 1.5) for level in items),
+        ],
+        key=str,
+    )
+    by_store = written("SELECT store_id, level, age_year, n_receipts, age_years_sum FROM restricted.daily_store_counts")
+    assert by_store == sorted(
+        [
+            ("s1", "all", 25, 2, 50),
+            ("s2", "all", 61, 1, 61),
+            *(("s1", level, None, 1, 25) for level in items[1:]),
+            *(("s2", level, None, 1, 61) for level in items[1:]),
+        ],
+        key=str,
+    )
+    assert written("SELECT product_id FROM restricted.catalogue") == [("lager",)]
+    first = counts_hash()
+    assert len(first) == 1
+    count_purchases.main(settings)
+    assert counts_hash() == first
