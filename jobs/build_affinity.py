@@ -1,10 +1,58 @@
-"""Publish how far the purchases of each age band differ from those of all shoppers. Nothing is published yet."""
+"""Publish what each age band buys in the windows of 1, 7 and 28 dates that end with a business date, and what to offer.
 
-from dataclasses import dataclass
+In: `restricted/daily_counts`, `restricted/daily_store_counts` and `restricted/catalogue` of the 28 dates, and
+`restricted/age_errors` of the date. Out: `analytics/age_bands`, `analytics/age_product_affinity`,
+`analytics/age_category_affinity` and `analytics/age_offers` of the date. No landing zone, no model, no Spark.
 
-from jobs.tables.bands import DEFAULT_BANDS, age_bands
-from jobs.tables.night import DateSettings, Night
+- The affinity index is corrected for the error of the estimated ages (`jobs/stats/affinity.py`); it is published with
+  its 95 % interval. A cell is notable if its q value is at most 0.05 and its interval does not contain 100.
+- Counts are protected: below ten they are hidden, others are rounded to the nearest five. Shares come from them.
+- A window contains only dates that were scored by the same model, with the same error kernel, as the business date.
+- A window with too few receipts, or a model without known errors, gives naive indices with intervals and the reason.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tqdm import tqdm
+
+import sql
+from jobs.stats import window
+from jobs.stats.affinity import Z_95, Level, Window
+from jobs.stats.ages import YEARS, Floats
+from jobs.tables.bands import DEFAULT_BANDS, AgeBand, age_bands
+from jobs.tables.duck import connect
+from jobs.tables.night import DateSettings, Measure, Night
+from jobs.tables.schemas import WAREHOUSE
+from jobs.tables.windows import LEVELS, WINDOW_DAYS, WindowCounts, read_counts, read_versions, window_dates
+from model import kernel
 from model.cli import InputError, run
+
+MIN_RECEIPTS_TO_CORRECT = 300
+N_REPLICATES = 20
+MIN_KEPT = 0.5
+"""Share of a band's shoppers with an estimate in the band; below it, the report has a warning."""
+
+MAX_INDEX = 1e6
+"""Upper end of a published interval: a cell with hardly any receipts has an interval without end."""
+
+ESTIMATES = pa.schema(
+    {
+        "level": pa.string(),
+        "item": pa.string(),
+        "age_band": pa.string(),
+        "log_index": pa.float64(),
+        "q_value": pa.float64(),
+        "affinity_index": pa.float64(),
+        "index_low": pa.float64(),
+        "index_high": pa.float64(),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,9 +60,17 @@ class Settings(DateSettings):
     """Flags of the job."""
 
     age_bands: tuple[str, ...] = DEFAULT_BANDS
-    """Bands of completed years; they must tile 0 to 120."""
+    """Bands of completed years; they must tile 0 to 120. Counts are kept by year, so a change needs no recount."""
     min_receipts: int = 10
     """Smallest number of receipts in a published cell."""
+    offers_per_band: int = 10
+    """Largest number of products offered to a band."""
+    offers_per_category: int = 2
+    """Largest number of them from one category."""
+    offer_min_penetration: float = 0.005
+    """Smallest share of a band's receipts with an offered product."""
+    offer_age_restricted: bool = False
+    """Whether to offer products with a legal age, to bands that begin at 30 or later."""
 
     def __post_init__(self) -> None:
         age_bands(self.age_bands)
@@ -22,12 +78,185 @@ class Settings(DateSettings):
             raise InputError(
                 f"min_receipts is {self.min_receipts}; it must be at least 10, because fewer can identify a person"
             )
+        for name in ("offers_per_band", "offers_per_category"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.offer_min_penetration <= 1:
+            raise InputError(f"offer_min_penetration is {self.offer_min_penetration}; it must be a share, from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """The estimates of a window."""
+
+    estimates: pa.Table = field(default_factory=ESTIMATES.empty_table)
+    """One row per level, item and band."""
+    measures: dict[str, Measure] = field(default_factory=dict)
+    """For the report."""
+    bands: dict[str, Measure] = field(default_factory=dict)
+    """For the report, from `band_measures`."""
+    uncorrected: str | None = None
+    """Why there are no estimates."""
+
+
+def read(connection: duckdb.DuckDBPyConnection, name: str, **parameters: object) -> pa.Table:
+    """Run a statement of `sql/publish`."""
+    return connection.sql(sql.load(f"publish/{name}"), params=parameters).to_arrow_table()
+
+
+def error_kernels(connection: duckdb.DuckDBPyConnection, business_date: dt.date) -> list[Floats]:
+    """Return the error kernel of a date, (101, 101), and its replicates; empty if too few errors are known."""
+    errors = read(connection, "age_errors", business_date=business_date)
+    if len(errors) < kernel.MIN_PAIRS:
+        return []
+    ages, estimated = errors["age_years"].to_numpy().astype(int), errors["estimated_years"].to_numpy()
+    transfer = errors["source"][0].as_py() == "held_out"
+    replicates = kernel.replicates(ages, estimated, n=N_REPLICATES, transfer=transfer)
+    return [kernel.fit(ages, estimated), *replicates]
+
+
+def fit_window(counts: WindowCounts, kernels: Sequence[Floats], bands: Sequence[AgeBand], min_receipts: int) -> Fit:
+    """Estimate the corrected indices of a window; see `jobs.stats.window.estimate`.
+
+    Args:
+        counts: the counts.
+        kernels: from `error_kernels`.
+        bands: age bands.
+        min_receipts: smallest published count.
+    """
+    n_receipts = int(counts.by_store.sum())
+    if not kernels:
+        return Fit(uncorrected="no_age_errors")
+    if n_receipts < MIN_RECEIPTS_TO_CORRECT:
+        return Fit(uncorrected="too_few_receipts_to_correct")
+    levels = [counts.levels[name] for name in LEVELS]
+    estimates = window.estimate(
+        Window(counts_by_store=counts.by_store, kernel=kernels[0], replicates=np.array(kernels[1:])),
+        [Level(counts=of.by_year, by_store=of.by_store, parent=of.parent, min_age=of.min_age) for of in levels],
+        [of.age_sums for of in levels],
+        np.array([(band.from_years <= YEARS) & (band.to_years >= YEARS) for band in bands]),
+        min_receipts,
+    )
+    tables = []
+    for name, counted, estimated in zip(LEVELS, levels, estimates.levels, strict=True):
+        low, high = estimated.indices.interval(Z_95)
+        points = {
+            "affinity_index": 100 * np.exp(estimated.indices.log_index),
+            "index_low": low,
+            "index_high": np.minimum(high, MAX_INDEX),
+        }
+        tables.append(
+            pa.table(
+                {
+                    "level": [name] * low.size,
+                    "item": np.repeat(np.array(counted.items, dtype=object), len(bands)),
+                    "age_band": [band.age_band for band in bands] * len(counted.items),
+                    "log_index": estimated.indices.log_index.ravel(),
+                    "q_value": estimated.q_value.ravel().round(3),
+                    **{column: np.maximum(1, np.rint(values)).ravel() for column, values in points.items()},
+                },
+                schema=ESTIMATES,
+            )
+        )
+    dispersion = estimates.dispersion
+    return Fit(
+        estimates=pa.concat_tables(tables),
+        measures={
+            "overdispersion": None if dispersion is None else round(dispersion, 2),
+            "items_tested": sum(estimated.n_tested for estimated in estimates.levels),
+        },
+        bands=band_measures(estimates, bands),
+    )
+
+
+def band_measures(estimates: window.WindowEstimates, bands: Sequence[AgeBand]) -> dict[str, Measure]:
+    """Return, for the report, the age distribution of the shoppers and how well each band is told from the others."""
+    measures: dict[str, Measure] = {}
+    for number, band in enumerate(bands):
+        kept = float(estimates.kept[number])
+        measures[f"share_of_shoppers {band.age_band}"] = round(float(estimates.share[number]), 2)
+        measures[f"reliability {band.age_band}"] = round(float(estimates.reliability[number]), 2)
+        measures[f"kept_in_band {band.age_band}"] = round(kept, 2)
+        if kept < MIN_KEPT:
+            measures[f"warning {band.age_band}"] = (
+                f"the band is narrower than the error of the ages allows: {kept:.0%} of its shoppers are estimated to "
+                f"be in it, wanted {MIN_KEPT:.0%}"
+            )
+    return measures
+
+
+def publish(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, days: int, dates: Sequence[dt.date], fit: Fit
+) -> pa.Table:
+    """Return the cells of one window, all levels, and register them as `cells`; see `sql/publish/age_affinity.sql`.
+
+    Args:
+        connection: to the warehouse, with the tables `bands` and `products`.
+        settings: flags.
+        days: length of the window.
+        dates: its dates with counts.
+        fit: its estimates; registered as `estimates`.
+    """
+    connection.register("estimates", fit.estimates)
+    counted = {"dates": list(dates), "window_days": days, "min_receipts": settings.min_receipts}
+    cells = read(connection, "age_affinity", **counted, uncorrected=fit.uncorrected)
+    connection.register("cells", cells)
+    return cells
+
+
+def offers(connection: duckdb.DuckDBPyConnection, settings: Settings) -> pa.Table:
+    """Return the offers that follow from the registered tables of a window; see `sql/publish/age_offers.sql`."""
+    return read(
+        connection,
+        "age_offers",
+        business_date=settings.business_date,
+        min_penetration=settings.offer_min_penetration,
+        age_restricted=settings.offer_age_restricted,
+        n_offers=settings.offers_per_band,
+        n_per_category=settings.offers_per_category,
+    )
+
+
+def conform(rows: pa.Table, name: str) -> pa.Table:
+    """Return the columns of a warehouse table, in its types."""
+    schema = WAREHOUSE[name].row_schema
+    return rows.select(schema.names).cast(schema)
 
 
 def main(settings: Settings) -> None:
-    """Run the job."""
-    with Night(settings, "build_affinity"):
-        pass
+    """Read, estimate, protect, write."""
+    bands = age_bands(settings.age_bands)
+    with Night(settings, "build_affinity") as night, connect(settings.warehouse, restricted=True) as connection:
+        chosen = window_dates(read_versions(connection), night.date)
+        kernels = error_kernels(connection, night.date)
+        band_rows = pa.Table.from_pylist(
+            [band._asdict() for band in bands], WAREHOUSE["analytics/age_bands"].row_schema
+        )
+        connection.register("bands", band_rows)
+        night.measure(windows_hash=chosen.hash, dates_left_out=" ".join(map(str, chosen.left_out)) or "none")
+        fits: dict[tuple[dt.date, ...], Fit] = {}
+        cells = []
+        for days in tqdm(WINDOW_DAYS, "build_affinity", unit="window"):
+            dates = tuple(chosen.within(night.date, days))
+            connection.register("products", read(connection, "products", dates=list(dates)))
+            if dates not in fits:  # in the first days of a chain, the windows are the same
+                fits[dates] = fit_window(read_counts(connection, dates), kernels, bands, settings.min_receipts)
+            cells.append(publish(connection, settings, days, dates, fits[dates]))
+            n_notable = pc.sum(cells[-1]["is_notable"]).as_py() or 0
+            measures = {**fits[dates].measures, "notable_cells": n_notable}
+            night.measure(**{f"{name}_{days}_days": value for name, value in measures.items()})
+        table = pa.concat_tables(cells)
+        is_product = pc.equal(table["level"], "product")
+        products = table.filter(is_product).rename_columns({"item": "product_id"})
+        night.replace("analytics/age_bands", band_rows)
+        night.replace("analytics/age_product_affinity", conform(products, "analytics/age_product_affinity"))
+        night.replace(
+            "analytics/age_category_affinity",
+            conform(table.filter(pc.invert(is_product)), "analytics/age_category_affinity"),
+        )
+        # The tables and the fit of the longest window, the last one.
+        night.measure(**fits[dates].bands)
+        night.replace("analytics/age_offers", conform(offers(connection, settings), "analytics/age_offers"))
 
 
 if __name__ == "__main__":

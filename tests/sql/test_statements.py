@@ -17,6 +17,7 @@ RUNNERS = {
     "nightly": "run_in_spark",
     "analyst": "run_in_duckdb",
     "checks": "run_in_duckdb",
+    "publish": "run_in_duckdb",
     "truth": "run_in_duckdb",
     "views": "run_in_duckdb",
 }
