@@ -53,7 +53,7 @@ def screen_lines(lines: DataFrame, products: DataFrame, receipts: DataFrame, rej
     known = products.select("product_id", F.lit(True).alias("product_known"))
     rejected = rejected_receipts.select(F.col("key").alias("receipt_id"), F.lit(True).alias("rejected"))
     receipt_ids = receipts.groupBy("receipt_id").agg(F.lit(True).alias("receipt_known"))
-    # With this partitioning, counting copies, versions and baskets needs no further shuffle.
+    # With this partitioning, counting copies and versions needs no further shuffle.
     looked_up = (
         lines.repartition("receipt_id")
         .join(receipt_ids, on="receipt_id", how="left")
