@@ -53,7 +53,7 @@ def screen_lines(lines: DataFrame, products: DataFrame, receipts: DataFrame, rej
     known = products.select("product_id", F.lit(True).alias("product_known"))
     rejected = rejected_receipts.select(F.col("key").alias("receipt_id"), F.lit(True).alias("rejected"))
     receipt_ids = receipts.groupBy("receipt_id").agg(F.lit(True).alias("receipt_known"))
-    # With this partitioning, counting copies, versions and baskets needs no further shuffle.
+    # With this partitioning, counting copies and versions needs no further shuffle.
     looked_up = (
         lines.repartition("receipt_id")
         .join(receipt_ids, on="receipt_id", how="left")
@@ -102,6 +102,20 @@ def receipt_baskets(spark: SparkSession, lines: DataFrame, products: DataFrame, 
     )
 
 
+def sum_baskets(spark: SparkSession, table: str, baskets: DataFrame) -> DataFrame:
+    """Return the rows of a table of counts; see `sql/nightly/<table>.sql`.
+
+    Args:
+        spark: session.
+        table: `daily_counts` or `daily_store_counts`.
+        baskets: from `receipt_baskets`. If they are persisted, they stay persisted.
+    """
+    # spark.sql makes a temporary view of a frame and drops it, and Spark then removes the frame from its cache. With
+    # this filter, which keeps all rows, the view is of another frame.
+    every_basket = baskets.where(F.col("level").isNotNull())
+    return spark.sql(sql.load(f"nightly/{table}"), baskets=every_basket)
+
+
 def sold_products(products: DataFrame, lines: DataFrame) -> DataFrame:
     """Return the usable products that have a usable line, with the columns of `restricted/catalogue`."""
     sold = products.join(lines.select("product_id"), on="product_id", how="left_semi")
@@ -137,7 +151,7 @@ def main(settings: Settings) -> None:
         lines, ages = quarantine.used(screened, "receipt_lines"), night.read("restricted/receipt_ages")
         baskets = receipt_baskets(night.spark, lines, products, ages).persist()
         for table in ("daily_counts", "daily_store_counts"):
-            night.replace(f"restricted/{table}", night.spark.sql(sql.load(f"nightly/{table}"), baskets=baskets))
+            night.replace(f"restricted/{table}", sum_baskets(night.spark, table, baskets))
         night.replace("restricted/catalogue", sold_products(products, lines))
         night.measure(counts_hash=content_hash({table: night.read(table) for table in COUNTED}))
 

@@ -5,7 +5,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import count_purchases
-from jobs.count_purchases import content_hash, screen_lines, screen_products, sold_products
+from jobs.count_purchases import (
+    content_hash,
+    receipt_baskets,
+    screen_lines,
+    screen_products,
+    sold_products,
+    sum_baskets,
+)
 from jobs.tables.duck import connect
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from jobs.tables.warehouse import Warehouse
@@ -47,6 +54,15 @@ def test_an_unusable_product_is_rejected_with_a_reason(rows):
         {"product_id": "category", "category": None},
     )
     assert {row.product_id: row.reason for row in screen_products(products).collect()} == reasons
+
+
+def test_both_tables_of_counts_read_the_persisted_baskets(spark, rows):
+    frames = [rows(name, {}) for name in ("receipt_lines", "products", "restricted/receipt_ages")]
+    baskets = receipt_baskets(spark, *frames).persist()
+    counts = [sum_baskets(spark, table, baskets) for table in ("daily_counts", "daily_store_counts")]
+    assert [frame.count() for frame in counts] == [4, 4]
+    assert all("InMemoryTableScan" in frame._jdf.queryExecution().executedPlan().toString() for frame in counts)
+    baskets.unpersist()
 
 
 def test_the_catalogue_has_each_sold_product_once(rows):

@@ -44,7 +44,7 @@ def warehouse(tmp_path_factory) -> Path:
             "age_band": "60_plus",
             "level": "category",
             "item": "Beer",
-            "suppressed_reason": "fewer_than_10_receipts",
+            "reason": "fewer_than_10_receipts",
         },
     )
     write(root, "restricted/photo_ages", {"photo_id": "p1", "age_years": 33.5}, {"photo_id": "p2"})
@@ -211,7 +211,7 @@ def test_a_missing_warehouse_is_an_error(tmp_path):
 def test_failed_checks_contain_the_offending_rows(auditor):
     failed = failed_checks(auditor, DATE)
     assert ("restricted.receipt_ages", 0) in failed["checks/date_is_complete"].rows
-    assert "checks/ages_fit_their_bands" not in failed
+    assert "checks/counts_are_consistent" not in failed
 
 
 def test_expect_empty_prints_only_row_counts_and_exits_with_1(warehouse, capsys):
@@ -219,8 +219,8 @@ def test_expect_empty_prints_only_row_counts_and_exits_with_1(warehouse, capsys)
         run_main(warehouse, "checks", "business_date=2026-11-09", restricted=True, expect_empty=True)
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "checks/ages_fit_their_bands: 0 rows" in printed.err
-    assert "checks/date_is_complete: 4 rows" in printed.err
+    assert "checks/counts_are_consistent: 0 rows" in printed.err
+    assert "checks/date_is_complete: 6 rows" in printed.err
     run_main(warehouse, "SELECT 1 WHERE false", expect_empty=True)
 
 
