@@ -23,6 +23,8 @@ class Settings(DateSettings):
 
     model: Path
     """Model folder."""
+    kernel_photos: Path | None = None
+    """Labelled set of photos from the chain's own tills. Default: the photos that the model held out."""
     age_bands: tuple[str, ...] = match_receipts.Settings.age_bands
     """Bands of completed years; they must tile 0 to 120."""
     grace_seconds: float = match_receipts.Settings.grace_seconds

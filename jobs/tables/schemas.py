@@ -128,6 +128,16 @@ WAREHOUSE: dict[str, WarehouseTable] = {
             }
         )
     ),
+    "restricted/age_errors": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "source": pa.string(),  # held_out or kernel_photos
+                "age_years": pa.int32(),  # true age, completed years
+                "estimated_years": pa.float64(),
+            }
+        )
+    ),
     "restricted/receipt_ages": WarehouseTable(
         schema=_schema(
             {
