@@ -7,7 +7,7 @@ SHELL := bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check constraints bench-scale bench-score bench-ablations clean java uv
+.PHONY: help demo test check constraints bench-scale bench-score bench-ablations bench-kernel clean java uv
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -37,6 +37,9 @@ bench-score: .venv java ## measure the photos scored per second on this machine
 
 bench-ablations: .venv ## measure each choice of the training recipe (7 hours): make bench-ablations DATA=LABELLED
 	python tests/bench/bench_ablations.py --data '$(or $(DATA),$(error DATA is not set: make bench-ablations DATA=LABELLED))' --out .ablations
+
+bench-kernel: .venv ## measure how many till photos are needed to correct the affinity indices
+	python tests/bench/bench_kernel.py
 
 clean: ## delete outputs and caches, except .venv
 	rm -rf .demo .ablations .mypy_cache .pytest_cache .ruff_cache spark-warehouse metastore_db derby.log

@@ -39,6 +39,8 @@ Nightly and backfill runs may overlap: writers of different dates do not conflic
 - `BREAD_SALT_AGE_BANDS`: names of the age bands, separated by spaces, such as
   `under_18 18-29 30-44 45-59 60_plus`, which is the default. They must cover the ages 0 to 120. Dates are counted
   by year of age, so new bands need no recount: the next run publishes all its windows with them.
+- `BREAD_SALT_KERNEL_PHOTOS`: a labelled set (`labels.csv`, `final_files/`) of photos from the chain's own tills, from
+  which the errors of the ages are measured. Default: the photos that the model held out.
 - `BREAD_SALT_DRIVER_MEMORY`: memory of each Spark driver. Default: `4g`.
 - `BREAD_SALT_TIME_ZONE`: the chain's time zone, such as `Europe/Vienna`. Default: `UTC`.
 - `BREAD_SALT_PYTHON`: the interpreter, on workers and executors, in which this project is installed. Default:
@@ -60,6 +62,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import DagRunProtocol
 from bread_salt import JOBS, POOL, PYTHON, QUOTED_PYTHON, TIME_ZONE, ProgramOperator, SparkJobOperator
 
+KERNEL_PHOTOS = os.environ.get("BREAD_SALT_KERNEL_PHOTOS", "")
 AGE_BANDS = os.environ.get("BREAD_SALT_AGE_BANDS", "").split()
 
 
@@ -130,6 +133,7 @@ with DAG(
             "--landing={{ var.value.bread_salt_landing }}",
             "--warehouse={{ var.value.bread_salt_warehouse }}",
             "--model={{ var.value.bread_salt_model }}",
+            *([f"--kernel-photos={KERNEL_PHOTOS}"] if KERNEL_PHOTOS else []),
         ],
         pool=POOL,
         execution_timeout=timedelta(hours=4),

@@ -25,6 +25,8 @@ class Settings(LandingSettings):
 
     model: Path
     """Model folder."""
+    kernel_photos: Path | None = None
+    """Labelled set of photos from the chain's own tills. Default: the photos that the model held out."""
     grace_seconds: float = match_receipts.Settings.grace_seconds
     """Largest difference between the clocks of a camera and its till, seconds."""
     age_bands: tuple[str, ...] = build_affinity.Settings.age_bands

@@ -19,7 +19,7 @@ import torch
 
 from model import kernel
 from model.cli import InputError, run
-from model.evaluation import age_errors, metrics, plots
+from model.evaluation import kernel_tables, metrics, plots
 from model.evaluation.metrics import Interval, Metrics, measure
 from model.evaluation.predictions import Predictions, predictions
 from model.evaluation.tables import all_tables, title
@@ -55,7 +55,7 @@ class Evaluation:
     """Photos that the stored calibration was fitted to; each is calibrated by the others instead."""
     metrics: Metrics
     tables: dict[str, pd.DataFrame]
-    """As `all_tables` and `age_errors.tables` return them."""
+    """As `all_tables` and `kernel_tables.tables` return them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +79,7 @@ def not_trained_on(labelled: LabelledPhotos, models: Sequence[Path]) -> Labelled
     for model in models:
         checkpoint.read_model_json(model)  # a missing model folder gets an error of its own
     digests = set[str]().union(*(contents.training_digests(model) for model in models))
-    was_trained_on = np.array([digest in digests for digest in labelled.digests])
-    if was_trained_on.any():
-        groups = labelled.groups()
-        was_trained_on = np.isin(groups, groups[was_trained_on])
-    photos = labelled.take(~was_trained_on)
+    photos = labelled.take(~labelled.copies_of(digests))
     if len(photos.ages) < 2:
         raise InputError(
             f"{labelled.folder} has {len(photos.ages)} photos that the models were not trained on; add more"
@@ -100,7 +96,7 @@ def evaluate(model: Path, photos: LabelledPhotos) -> tuple[Predictions, Evaluati
     predicted = predictions(network_output(predictor, photos), photos.ages, held_out, stored)
     constant = checkpoint.read_model_json(model)["data"]["median_age_years"]
     tables = all_tables(predicted, photos.attributes, constant=constant)
-    errors = age_errors.tables(*age_errors.ages_of(pairs), photos.ages, predicted.age_years)
+    errors = kernel_tables.tables(*kernel_tables.ages_of(pairs), photos.ages, predicted.age_years)
     return predicted, Evaluation(
         model_version=predictor.version,
         n_cross_calibrated=int(held_out.sum()),
@@ -131,7 +127,7 @@ def evaluation_page(
     }
     drawn["error_against_age"] = svg_uri(plots.error_against_age(predicted))
     drawn["fitted_errors"] = svg_uri(plots.fitted_errors(tables["fitted_errors"]))
-    pairs = age_errors.ages_of(contents.read_held_out(model))
+    pairs = kernel_tables.ages_of(contents.read_held_out(model))
     drawn["kernel"] = svg_uri(plots.kernel(kernel.fit(*pairs)))
     if predicted.calibrated is not None:
         drawn["coverage"] = svg_uri(plots.coverage(tables["coverage"]))

@@ -140,7 +140,7 @@ WAREHOUSE: dict[str, WarehouseTable] = {
             {
                 "business_date": pa.date32(),
                 "source": pa.string(),  # held_out or kernel_photos
-                "age_years": pa.int32(),  # true age
+                "age_years": pa.int32(),  # true age, completed years
                 "estimated_years": pa.float64(),
             }
         )

@@ -8,7 +8,7 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -137,6 +137,14 @@ class LabelledPhotos:
         """Return the group (N,) of each photo, as `near_duplicates`."""
         return near_duplicates(self.pixels(THUMBNAIL_SIZE))
 
+    def copies_of(self, digests: AbstractSet[str]) -> npt.NDArray[np.bool_]:
+        """Return which photos (N,) have one of the digests, or are near-duplicates of one that has."""
+        rows = np.array([digest in digests for digest in self.digests], bool)
+        if rows.any():
+            groups = self.groups()
+            rows = np.isin(groups, groups[rows])
+        return rows
+
     def split(self, held_out_share: float, groups: npt.NDArray[np.int64]) -> tuple["LabelledPhotos", "LabelledPhotos"]:
         """Split into a training and a held-out part, by `split_position` of the file name.
 
@@ -195,7 +203,7 @@ def read_labels(folder: Path) -> LabelledPhotos:
     """
     path = folder / "labels.csv"
     if not path.is_file():
-        raise InputError(f"{path} does not exist; --data must be a folder with labels.csv and final_files/")
+        raise InputError(f"{path} does not exist; a labelled set is a folder with labels.csv and final_files/")
     _, rows = _read_table(path, ["file_name", "real_age"])
     if not rows:
         raise InputError(f"{path} has no rows")

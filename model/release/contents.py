@@ -84,7 +84,7 @@ def training_digests(folder: Path) -> set[str]:
 
 def _private(folder: Path, name: str) -> Path:
     if not (folder / name).is_file():
-        raise InputError(f"{folder} lacks {name}; only folders that model.train wrote can be evaluated or promoted")
+        raise InputError(f"{folder} lacks {name}, which model.train writes into a model folder")
     return checkpoint.readable(folder / name)
 
 

@@ -1,6 +1,7 @@
 -- Can the figures of a date be trusted? The measures of each job and their usual values.
 -- Grain: one row per job, source table (empty: the job as a whole) and measure.
--- Units: rows_* in rows, photos_* in photos, receipts_* in receipts, matched_share a share, mean_age_years in years;
+-- Units: rows_* in rows, photos_* in photos, receipts_* in receipts, matched_share a share, mean_age_years in years,
+-- n_age_errors in pairs of a true and an estimated age;
 -- usual: median of the measure over the 28 dates before, null if there are none.
 -- Parameters: $business_date.
 WITH history AS (

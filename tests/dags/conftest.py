@@ -26,7 +26,7 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session", autouse=True)
 def airflow_environment(tmp_path_factory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("AGE_BANDS", "TIME_ZONE", "PYTHON", "SCORING_POOL", "DRIVER_MEMORY", "PRESET"):
+        for name in ("AGE_BANDS", "KERNEL_PHOTOS", "TIME_ZONE", "PYTHON", "SCORING_POOL", "DRIVER_MEMORY", "PRESET"):
             patch.delenv(f"BREAD_SALT_{name}", raising=False)
         patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
         patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")

@@ -119,6 +119,21 @@ def test_age_bands_are_passed_to_build_affinity_only_if_they_are_set(nightly, lo
     assert settings.age_bands == ("under_18", "18-39", "40_plus")
 
 
+def test_kernel_photos_are_passed_to_score_photos_only_if_they_are_set(load_dags, monkeypatch, template_context):
+    import tyro  # noqa: PLC0415
+
+    from jobs import score_photos  # noqa: PLC0415
+
+    def settings():
+        task = load_dags().dags["nightly_purchase_analytics"].get_task("score_photos")
+        task.render_template_fields(template_context(business_date="2026-11-09"))
+        return tyro.cli(score_photos.Settings, args=task.application_args)
+
+    assert settings().kernel_photos is None
+    monkeypatch.setenv("BREAD_SALT_KERNEL_PHOTOS", "/srv/till photos")
+    assert str(settings().kernel_photos) == "/srv/till photos"
+
+
 @pytest.fixture
 def fake_spark_submit(tmp_path, monkeypatch):
     def put_on_path(script):

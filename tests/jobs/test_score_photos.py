@@ -2,14 +2,16 @@ import datetime as dt
 import json
 import shutil
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import functions as F
 
 from jobs import score_photos
-from jobs.score_photos import age_scorer, path_is_safe, photo_reader, score_events, screen_events
+from jobs.score_photos import age_scorer, mean_age_years, path_is_safe, photo_reader, score_events, screen_events
 from jobs.tables.landing import open_place
+from model import kernel
 from model.predict import MAX_PHOTO_BYTES, UnreadablePhotoError, shared, version
 
 DATE = dt.date(2026, 11, 9)
@@ -157,6 +159,88 @@ def test_a_run_uses_one_model_even_if_the_link_moves(chain, model_folder, tmp_pa
         )
     )
     ages = DeltaTable(tmp_path / "warehouse" / "restricted" / "photo_ages").to_pyarrow_table()
+    quality = DeltaTable(tmp_path / "warehouse" / "analytics" / "run_quality").to_pyarrow_table().to_pylist()
+    assert [row["value"] for row in quality if row["measure"] == "mean_age_years"] == [None]  # of fewer than ten photos
     assert set(ages["model_version"].to_pylist()) == {version(first)} != {version(second)}
     assert set(ages["status"].to_pylist()) >= {"scored"}
     assert prepared == [first]  # so the package is stored beside the version, not beside the link
+
+
+@pytest.mark.parametrize(("n", "mean"), [(9, None), (10, 41.5)])
+def test_a_mean_age_of_fewer_than_ten_photos_is_not_reported(rows, n, mean):
+    scored = [{"age_years": 40.0}] * (n - 1) + [{"age_years": 55.0}]
+    photos = rows("restricted/photo_ages", *scored, {"age_years": None}, {"age_years": None})
+    assert photos.agg(mean_age_years()).collect() == [(mean,)]
+
+
+@pytest.fixture
+def run_date(chain, model_folder, tmp_path, capsys):
+    """Score a date of few photos with a copy of the model; returns `age_errors`, the report and the output."""
+    landing = shutil.copytree(chain / "landing", tmp_path / "landing")
+    (events,) = (landing / "photo_events").rglob("*.parquet")
+    pq.write_table(pq.ParquetFile(events).read().slice(0, 2), events)
+
+    def run(held_out, *, files=(), kernel_photos=None):
+        model = shutil.copytree(model_folder, tmp_path / "age", dirs_exist_ok=True)
+        for name, text in {"held_out.csv": held_out, **dict(files)}.items():
+            (model / name).write_text(text)
+        warehouse = tmp_path / "warehouse"
+        score_photos.main(
+            score_photos.Settings(
+                business_date=DATE,
+                landing=str(landing),
+                warehouse=str(warehouse),
+                model=model,
+                kernel_photos=kernel_photos,
+            )
+        )
+        errors, quality = (
+            DeltaTable(warehouse / name).to_pyarrow_table().to_pylist()
+            for name in ("restricted/age_errors", "analytics/run_quality")
+        )
+        report = {row["measure"]: row["text"] or row["value"] for row in quality if not row["source_table"]}
+        return errors, report, capsys.readouterr().out
+
+    return run
+
+
+HEADER = "file_name,digest,real_age,age_years\n"
+
+
+@pytest.mark.usefixtures("spark")
+def test_the_pairs_of_the_held_out_photos_are_written_and_identified(run_date):
+    ages = np.arange(20, 70).repeat(5)
+    estimates = ages + 1.25
+    text = HEADER + "".join(f"{n}.jpg,d,{age},{age + 1.25}\n" for n, age in enumerate(ages))
+    errors, report, printed = run_date(text)
+    assert {row["source"] for row in errors} == {"held_out"}
+    assert sorted((row["age_years"], row["estimated_years"]) for row in errors) == list(
+        zip(ages.tolist(), estimates.tolist(), strict=True)
+    )
+    assert report["n_age_errors"] == 250
+    assert report["kernel_version"] == kernel.version(ages, estimates)
+    assert f"250 pairs of a true and an estimated age, held out by age, kernel version {report['kernel_version']}" in (
+        printed
+    )
+
+
+@pytest.mark.usefixtures("spark")
+def test_kernel_photos_replace_the_held_out_photos_and_a_model_without_pairs_clears_the_date(run_date, chain, tmp_path):
+    photos = sorted((chain / "landing" / "photos").glob("*/*.jpg"))[1:4]
+    (tmp_path / "tills" / "final_files").mkdir(parents=True)
+    for photo in photos:
+        shutil.copy(photo, tmp_path / "tills" / "final_files")
+    (tmp_path / "tills" / "labels.csv").write_text(
+        "".join(["file_name,real_age\n", *(f"{p.name},33\n" for p in photos)])
+    )
+    errors, report, printed = run_date(HEADER, files={"learnt_photos.txt": ""}, kernel_photos=tmp_path / "tills")
+    assert [(row["source"], row["age_years"]) for row in errors] == [("kernel_photos", 33)] * 3
+    assert report["n_age_errors"] == 3
+    assert len(report["kernel_version"]) == 12
+    assert f"corrected from {kernel.MIN_PAIRS} pairs, so they are not corrected" in printed
+
+    errors, report, printed = run_date(HEADER)
+    assert errors == []
+    assert report["n_age_errors"] == 0
+    assert "kernel_version" not in report
+    assert "0 pairs of a true and an estimated age" in printed

@@ -41,7 +41,7 @@ def test_mean_and_spread_of_a_known_truth_are_recovered():
     mean, spread = np.mean(np.square(errors), axis=0) ** 0.5
     assert mean[middle].mean() < 0.6
     assert spread[middle].mean() < 0.08
-    # A density estimate of the errors makes the spread of children 7 % too wide.
+    # Smoothing the errors of neighbouring ages makes it too wide.
     assert np.mean([relative[children] for _, relative in errors]) == pytest.approx(0, abs=0.03)
 
 

@@ -218,7 +218,7 @@ def test_wrong_labels_are_reported(tmp_path, text, message):
 
 
 def test_folder_without_labels_is_reported(tmp_path):
-    with pytest.raises(InputError, match=r"labels\.csv does not exist; --data must be a folder"):
+    with pytest.raises(InputError, match=r"labels\.csv does not exist; a labelled set is a folder"):
         read_labels(tmp_path)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from model import kernel
-from model.evaluation.age_errors import band_to_band, by_true_age
+from model.evaluation.kernel_tables import band_to_band, by_true_age
 
 AGES = np.repeat(np.arange(15, 70), 40)
 RANDOM = np.random.default_rng(0)
