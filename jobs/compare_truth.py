@@ -1,4 +1,4 @@
-"""Compare a warehouse with the known truth of a chain: ages, matched receipts, category indices.
+"""Compare a warehouse with the known truth of a chain: ages, matched receipts, naive and corrected indices, offers.
 
 For auditors, and for chains with synthetic photos or photos of known people. The nightly jobs do not read the truth.
 The true indices are counted from the landing zone, independently of the jobs.
@@ -29,6 +29,8 @@ TRUTH: dict[str, pa.Schema] = {
 """Columns of the truth: ages in years, index 100 = the average of all shoppers."""
 
 BUSINESS_DATE = pa.field("business_date", pa.date32())
+
+OFFER_WINDOW_DAYS = 28
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,22 +100,25 @@ def compare(
     if (newest, window_days) not in windows:
         published = ", ".join(f"{days} on {date}" for date, days in windows) or "none"
         raise InputError(f"--window-days {window_days} has no published category index; there are: {published}")
-    window = {"business_date": newest, "window_days": window_days}
-    indices = connection.sql(sql.load("truth/category_index"), params=window).to_arrow_table()
-    connection.register("category_index", indices)
     heading = f"{newest}, {window_days} days"
-    yield (
-        f"The ten strongest category indices ({heading})",
-        execute(connection, sql.load("truth/strongest_categories"), {}),
-    )
-    yield (
-        f"Agreement of all category indices ({heading})",
-        execute(connection, sql.load("truth/index_agreement"), {}),
-    )
-    yield (
-        f"Favourite categories of each band ({heading})",
-        execute(connection, sql.load("truth/top_categories"), {}),
-    )
+    _register_cells(connection, newest, window_days)
+    for title, statement in {
+        "The ten strongest notable cells": "strongest_cells",
+        "Agreement of all indices": "index_agreement",
+        "Notable cells": "discoveries",
+        "Favourite categories of each band": "top_categories",
+    }.items():
+        yield f"{title} ({heading})", execute(connection, sql.load(f"truth/{statement}"), {})
+
+    _register_cells(connection, newest, OFFER_WINDOW_DAYS)
+    for title, statement in {"Offers": "offers", "Offers that are right, of five": "offers_right"}.items():
+        yield f"{title} ({newest})", execute(connection, sql.load(f"truth/{statement}"), {"business_date": newest})
+
+
+def _register_cells(connection: duckdb.DuckDBPyConnection, business_date: dt.date, window_days: int) -> None:
+    """Register the published cells of a window, beside the truth, as table `cell_index`."""
+    window = {"business_date": business_date, "window_days": window_days}
+    connection.register("cell_index", connection.sql(sql.load("truth/cell_index"), params=window).to_arrow_table())
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, name: str) -> list[tuple[Any, ...]]:

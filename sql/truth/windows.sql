@@ -7,6 +7,6 @@ SELECT
 FROM analytics.age_category_affinity
 WHERE
     level = 'category'
-    AND suppressed_reason IS NULL
+    AND n_receipts_with_item IS NOT NULL
 GROUP BY business_date, window_days
 ORDER BY business_date, window_days
