@@ -114,7 +114,7 @@ def watch(root_pid: int, stop: threading.Event, peaks: dict[str, float]) -> None
             family |= added
         members = [status[pid] for pid in family if pid in status]
         peaks["all"] = max(peaks["all"], sum(figures.get("VmRSS", 0) for figures in members) / 1024)
-        peaks["largest"] = max(peaks["largest"], *(figures.get("VmHWM", 0) / 1024 for figures in members))
+        peaks["largest"] = max([peaks["largest"], *(figures.get("VmHWM", 0) / 1024 for figures in members)])
 
 
 def run_job(job: str, folder: Path, settings: Settings) -> Cost:
