@@ -3,7 +3,9 @@
 -- Grain: one row per level, reference (true_index, stated_index) and method (naive_index, affinity_index). n_cells: cells
 -- with a method and a reference above zero. Of the logarithms, weighted by the receipts of the cell: rmse; slope: least
 -- squares of the method on the reference, below 1 if it is moved towards 100. rank_correlation: Spearman, ties have their
--- mean rank. coverage: share of the 95 % intervals that contain the reference; null for naive_index.
+-- mean rank. coverage: share of the 95 % intervals that contain the reference. coverage_with_chance: the same for intervals
+-- widened by the chance in a reference that is counted from few receipts (Katz et al. 1978); null for stated_index. Both
+-- are null for naive_index.
 WITH compared AS (
     SELECT
         level,
@@ -16,11 +18,21 @@ WITH compared AS (
             -- Ends are published in whole points.
             WHEN method = 'affinity_index'
                 THEN reference_index BETWEEN index_low - 0.5 AND index_high + 0.5
-        END AS is_covered
+        END AS is_covered,
+        CASE
+            WHEN method = 'affinity_index' AND reference = 'true_index'
+                THEN
+                    ABS(LN(reference_index) - LN(method_index))
+                    <= SQRT(
+                        POW(LN((index_high + 0.5) / (index_low - 0.5)) / 2, 2)
+                        + POW(1.96, 2) / true_n_receipts_with_item
+                    )
+        END AS is_covered_with_chance
     FROM (
         SELECT
             level,
             n_receipts_with_item,
+            true_n_receipts_with_item,
             index_low,
             index_high,
             true_index,
@@ -58,7 +70,8 @@ SELECT
     SUM(weight * (log_method - mean_method) * (log_reference - mean_reference))
     / NULLIF(SUM(weight * (log_reference - mean_reference) ** 2), 0) AS slope,
     CORR(method_rank, reference_rank) AS rank_correlation,
-    AVG(CAST(is_covered AS INTEGER)) AS coverage
+    AVG(CAST(is_covered AS INTEGER)) AS coverage,
+    AVG(CAST(is_covered_with_chance AS INTEGER)) AS coverage_with_chance
 FROM ranked
 GROUP BY level, reference, method
 ORDER BY level, reference DESC, method DESC

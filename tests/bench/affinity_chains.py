@@ -12,9 +12,6 @@ from jobs.sample import assortment
 from jobs.stats.ages import YEARS
 
 N_STORES = 12
-N_PRODUCTS = 12
-"""Products of each category of the synthetic chain."""
-
 BANDS = np.array([(band.from_years <= YEARS) & (band.to_years >= YEARS) for band in assortment.BANDS])
 
 _NODES = [0, 10, 15, 25, 35, 45, 55, 65, 75, 100]
@@ -51,31 +48,35 @@ def held_out(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return age, estimated_years(rng, age).astype(float)
 
 
-def synthetic(rng: np.random.Generator, n: int, own_effect: float = 0.0) -> Receipts:
+def synthetic(rng: np.random.Generator, n: int, own_effect: float = 0.0, n_products: int = 12) -> Receipts:
     """Draw receipts of the sample chain.
 
     Args:
         rng: random numbers.
         n: receipts.
         own_effect: standard deviation of a product's own slope, log per standard deviation of age.
+        n_products: of each of the 44 categories.
     """
     ages, share = assortment.AGE_YEARS, assortment.AGE_SHARE
     probability = assortment.category_probability(ages)
     row = rng.choice(ages.size, n, p=share)
-    popularity = 1 / np.arange(1, N_PRODUCTS + 1)
+    popularity = 1 / np.arange(1, n_products + 1)
     standard = (ages - share @ ages) / np.sqrt(share @ (ages - share @ ages) ** 2)
     receipts, items, parents, curves = [], [], [], [probability]
     n_categories = len(assortment.CATEGORIES)
     for number in range(n_categories):
         buyers = np.flatnonzero(rng.random(n) < probability[row, number])
-        appeal = popularity * np.exp(np.outer(standard, rng.normal(0, own_effect, N_PRODUCTS)))
+        appeal = popularity * np.exp(np.outer(standard, rng.normal(0, own_effect, n_products)))
         appeal /= appeal.sum(axis=1, keepdims=True)
-        chosen = (rng.random(buyers.size)[:, None] > appeal.cumsum(axis=1)[row[buyers]]).sum(axis=1)
+        # Ages one after the other on one axis, so that one search finds the product of every buyer.
+        ends = (appeal.cumsum(axis=1) + np.arange(ages.size)[:, None]).ravel()
+        place = row[buyers] + rng.random(buyers.size) * (1 - 1e-9)
+        chosen = np.searchsorted(ends, place, side="right") - row[buyers] * n_products
         receipts += [buyers, buyers]
-        items += [np.full(buyers.size, number), n_categories + number * N_PRODUCTS + np.minimum(chosen, N_PRODUCTS - 1)]
-        parents += [number] * N_PRODUCTS
+        items += [np.full(buyers.size, number), n_categories + number * n_products + np.minimum(chosen, n_products - 1)]
+        parents += [number] * n_products
         curves.append(probability[:, [number]] * appeal)
-    columns = n_categories * (1 + N_PRODUCTS)
+    columns = n_categories * (1 + n_products)
     where = (np.concatenate(receipts), np.concatenate(items))
     parent = np.array([-1] * n_categories + parents)
     legal = np.array([18 if c.department in ("Alcohol", "Tobacco") else 0 for c in assortment.CATEGORIES])

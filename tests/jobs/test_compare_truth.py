@@ -65,13 +65,47 @@ def chain(tmp_path: Path) -> Path:
         tmp_path,
         "analytics/age_category_affinity",
         [
-            {"window_days": 7, "age_band": band, "level": "category", "item": item, "affinity_index": index}
-            for band, item, index in [
-                ("18-29", "Beer", 150.0),
-                ("18-29", "Bread", 101.0),
-                ("30-44", "Bread", 98.0),
+            {
+                "window_days": 7,
+                "age_band": band,
+                "level": "category",
+                "item": item,
+                "n_receipts_with_item": 10,
+                "naive_index": naive,
+                "affinity_index": index,
+                "index_low": index - 20,
+                "index_high": index + 20,
+                "is_notable": index > 120,
+            }
+            for band, item, naive, index in [
+                ("18-29", "Beer", 130.0, 150),
+                ("18-29", "Bread", 101.0, 101),
+                ("30-44", "Bread", 98.0, 98),
             ]
         ],
+    )
+    write_warehouse(
+        tmp_path,
+        "analytics/age_product_affinity",
+        [
+            {
+                "window_days": 28,
+                "age_band": "18-29",
+                "product_id": "beer",
+                "product_name": "Lager",
+                "category": "Beer",
+                "n_receipts_with_item": 10,
+                "naive_index": 130.0,
+                "affinity_index": 150,
+                "index_low": 130,
+                "index_high": 170,
+            }
+        ],
+    )
+    write_warehouse(
+        tmp_path,
+        "analytics/age_offers",
+        [{"window_days": 28, "age_band": "18-29", "rank": 1, "product_id": "beer", "product_name": "Lager"}],
     )
     return tmp_path
 
@@ -91,10 +125,12 @@ def test_ages_matches_and_indices_are_compared_with_the_truth(chain, capsys):
     assert ["4", "2", "10", "30"] in rows
     assert ["photos", "4", "2", "0.5"] in rows
     assert ["receipts", "4", "2", "0.5"] in rows
-    assert ["18-29", "Beer", "NULL", "2", "150", "200", "NULL"] in rows
-    assert ["18-29", "1", "Beer", "NULL", "150", "200", "NULL"] in rows
-    assert "true_index" in {row[0] for row in rows}
-    assert "stated_index" not in {row[0] for row in rows}
+    assert ["category", "18-29", "Beer", "10", "130", "150", "130", "170", "200", "NULL"] in rows
+    assert ["18-29", "1", "Beer", "10", "130", "150", "130", "170", "True", "200", "NULL"] in rows
+    assert ["18-29", "1", "Lager", "NULL", "NULL", "NULL", "200", "NULL", "NULL"] in rows
+    assert ["18-29", "offers", "1", "1"] in rows
+    assert "true_index" in {row[1] for row in rows if len(row) > 1}
+    assert "stated_index" not in {row[1] for row in rows if len(row) > 1}
 
 
 def test_stated_indices_are_shown_if_the_truth_has_them(chain, capsys):
@@ -102,8 +138,8 @@ def test_stated_indices_are_shown_if_the_truth_has_them(chain, capsys):
     (chain / "truth" / "category_affinity.csv").write_text(stated)
     main(settings(chain, business_date=DATE))
     rows = printed_rows(capsys)
-    assert ["18-29", "Beer", "NULL", "2", "150", "200", "190"] in rows
-    assert "stated_index" in {row[0] for row in rows}
+    assert ["category", "18-29", "Beer", "10", "130", "150", "130", "170", "200", "190"] in rows
+    assert "stated_index" in {row[1] for row in rows if len(row) > 1}
 
 
 @pytest.mark.parametrize(
