@@ -1,13 +1,14 @@
 """The model of the age errors: P(estimated year | true age), fitted to pairs of a true and an estimated age.
 
-The distribution of the errors is a location-scale model: the mean and the standard deviation of the error depend on the
-true age, and the shape of the standardised errors is that of neighbouring ages. Smoothing the errors themselves over
-neighbouring ages, as a kernel density does, would add the change of the mean within the bandwidth to the spread.
+The mean and the standard deviation of the error depend on the true age. The shape of the standardised errors is that of
+photos of similar true age: children's errors are skewed to one side, those of old people to the other. Smoothing the
+errors themselves over neighbouring ages would add the change of the mean within the bandwidth to the spread.
 
 Sources: local polynomials: Fan and Gijbels 1996, "Local Polynomial Modelling and Its Applications"; standard deviation
-from squared residuals: Fan and Yao 1998, Biometrika 85; rescaling of a smoothed distribution: Jones 1991, Statistics
-and Probability Letters 12; bootstrap of pairs: Efron 1979, Annals of Statistics 7. NumPy and SciPy only: the nightly
-jobs import this without torch.
+from squared residuals: Fan and Yao 1998, Biometrika 85; distribution of the residuals around a local mean: Hyndman,
+Bashtannyk and Grunwald 1996, Journal of Computational and Graphical Statistics 5; rescaling of a smoothed distribution:
+Jones 1991, Statistics and Probability Letters 12; bootstrap of pairs: Efron 1979, Annals of Statistics 7. NumPy and
+SciPy only: the nightly jobs import this without torch.
 """
 
 import hashlib
@@ -26,23 +27,18 @@ N_AGES = 101
 
 MIN_PAIRS = 200
 """Fewest pairs from which published figures are corrected. With 200 photos of the tills, corrected indices
-have half of the error of uncorrected ones, and the worst of 100 draws is better than the worst without correction; with
+have 0.6 of the error of uncorrected ones, and the worst of 100 draws is better than the worst without correction; with
 100 photos it is not (`make bench-kernel`)."""
 
-BANDWIDTH_YEARS = 6.0
-"""Photos are weighted by a normal kernel of this width around the true age, years."""
+BANDWIDTH_YEARS = 5.0
+"""Photos are weighted by a normal kernel of this width around the true age, years. Mean log likelihood of photos of 13
+years and more in tenfold cross-validation, 1,653 photos of a model with an error of 8 years: -3.27; one shape for all
+ages: -3.44 (bandwidth 6); the errors of neighbouring ages, smoothed: -3.31."""
 
 PRIOR_PAIRS = 1.0
 """Weight, as a number of pairs, of a slope of 0 and of the overall variance. It keeps ages with few pairs stable."""
 
-SHAPE_YEARS = 5.0
-"""The shape of the standardised errors comes from pairs weighted by a normal kernel of this width around the age. In
-five-fold cross-validation on the 1,653 held-out photos of a model of 8 years' error, widths of 3, 5 and 8 years and one
-shape for all ages have log scores of -3.27, -3.29, -3.33 and -3.44: a model that knows little answers with the
-commonest ages, so its errors are skewed, to opposite sides for the young and the old. Where the shape is truly the same
-at all ages, 5 years cost 0.01."""
-
-SHAPE_BANDWIDTH = 0.15
+SHAPE_SMOOTHING = 0.2
 """The distribution of the standardised errors is smoothed by a normal kernel of this width, standard deviations."""
 
 DOMAIN = (1.0, 99.0)
@@ -60,8 +56,9 @@ _YEARS = np.arange(N_AGES)
 def fit(true_years: Ages, estimated_years: Floats) -> Floats:
     """Fit the error kernel: K[a, e] = P(estimated completed year e | true age a).
 
-    With mean m(a) and standard deviation s(a) of the error as in `moments`, and F_a the distribution of the standardised
-    errors (error - m) / s near age a, smoothed and rescaled to mean 0 and variance 1:
+    With mean m(a) and standard deviation s(a) of the error as in `moments`, and F_a the distribution of the
+    standardised errors (error - m) / s of the pairs, weighted by their true age as in `moments`, smoothed by a normal
+    kernel, and rescaled to mean 0 and variance 1:
 
         K[a, e] = F_a((e + 0.5 - a - m(a)) / s(a)) - F_a((e - 0.5 - a - m(a)) / s(a))
 
@@ -79,9 +76,7 @@ def fit(true_years: Ages, estimated_years: Floats) -> Floats:
     ((101, 101), np.int64(32), np.float64(1.0))
     """
     pairs = _Pairs(true_years, estimated_years)
-    ones = np.ones(len(true_years))
-    mean, spread = pairs.moments(ones)
-    return _kernel(mean, spread, pairs.shapes_of(ones, mean, spread))
+    return pairs.kernel(np.ones(len(true_years)))
 
 
 def moments(true_years: Ages, estimated_years: Floats) -> tuple[Floats, Floats]:
@@ -119,11 +114,7 @@ def replicates(true_years: Ages, estimated_years: Floats, n: int = 20, seed: int
         drawn = random.integers(len(true_years), size=len(true_years))
         scale, shift = np.exp(TRANSFER_LOG_SCALE * random.normal()), TRANSFER_SHIFT_YEARS * random.normal()
         counts = np.bincount(drawn, minlength=len(true_years)).astype(float)
-        mean, spread = pairs.moments(counts)
-        shapes = pairs.shapes_of(counts, mean, spread)
-        if transfer:
-            mean, spread = scale * mean + shift, scale * spread
-        kernels[number] = _kernel(mean, spread, shapes)
+        kernels[number] = pairs.kernel(counts, scale=scale, shift=shift) if transfer else pairs.kernel(counts)
     return kernels
 
 
@@ -168,7 +159,6 @@ class _Pairs:
         centre = np.clip(_YEARS, *np.percentile(self._age, DOMAIN))
         self._distance = _YEARS - centre[:, None]  # (101 centres, 101 ages)
         self._weight = np.exp(-0.5 * (self._distance / BANDWIDTH_YEARS) ** 2)
-        self._near = np.exp(-0.5 * (self._distance / SHAPE_YEARS) ** 2)
 
     def moments(self, counts: Floats) -> tuple[Floats, Floats]:
         n, total, squares = (
@@ -191,29 +181,22 @@ class _Pairs:
         variance = (sum_0 * line(residuals) + PRIOR_PAIRS * overall) / (sum_0 + PRIOR_PAIRS)
         return mean, np.sqrt(np.maximum(variance, average / 4)) + 1e-6
 
-    def shapes_of(self, counts: Floats, mean: Floats, spread: Floats) -> Floats:
-        """Return the distribution functions of the standardised errors at `_SCORES`, (101, 801), one for each age."""
+    def kernel(self, counts: Floats, *, scale: float = 1, shift: float = 0) -> Floats:
+        """Return the kernel (101, 101) of the errors, multiplied by `scale` and shifted by `shift` years."""
+        mean, spread = self.moments(counts)
         score = (self._error - mean[self._age]) / spread[self._age]
         step = _SCORES[1] - _SCORES[0]
-        nearest = np.clip(np.rint((score - _SCORES[0]) / step), 0, len(_SCORES) - 1).astype(np.int64)
-        found = np.zeros((N_AGES, len(_SCORES)))
-        np.add.at(found, (self._age, nearest), counts)
-        near = self._near + 1e-3  # an age far from all pairs has the shape of all pairs
-        share = near @ found
-        share /= share.sum(axis=1, keepdims=True)
+        column = np.clip(np.rint((score - _SCORES[0]) / step), 0, len(_SCORES) - 1).astype(np.int64)
+        n_scores = np.bincount(self._age * len(_SCORES) + column, counts, minlength=N_AGES * len(_SCORES))
+        weighted = self._weight @ n_scores.reshape(N_AGES, len(_SCORES))
+        share = weighted / weighted.sum(axis=1, keepdims=True)  # (101 ages, 801 scores)
         centre = share @ _SCORES
-        variance = share @ _SCORES**2 - centre**2
         # Smoothing adds the square of its width to the variance.
-        places = centre[:, None] + np.sqrt(variance + SHAPE_BANDWIDTH**2)[:, None] * _SCORES
-        smooth = share @ special.ndtr((_SCORES - _SCORES[:, None]) / SHAPE_BANDWIDTH)
-        return np.array([np.interp(x, _SCORES, cdf, left=0, right=1) for x, cdf in zip(places, smooth, strict=True)])
-
-
-def _kernel(mean: Floats, spread: Floats, shapes: Floats) -> Floats:
-    """Return (101, 101) from mean, standard deviation and distribution (at `_SCORES`) of the errors by age."""
-    edges = _YEARS[:-1] + 0.5 - (_YEARS + mean)[:, None]  # (101, 100)
-    scores = edges / spread[:, None]
-    cumulative = np.array(
-        [np.interp(row, _SCORES, shape, left=0, right=1) for row, shape in zip(scores, shapes, strict=True)]
-    )
-    return np.maximum(np.diff(cumulative, prepend=0, append=1), 0)  # rounding may leave -1e-16
+        deviation = np.sqrt(np.maximum(share @ _SCORES**2 - centre**2, 0) + SHAPE_SMOOTHING**2)
+        cumulative = share @ special.ndtr((_SCORES - _SCORES[:, None]) / SHAPE_SMOOTHING)
+        edges = (_YEARS[:-1] + 0.5 - (_YEARS + scale * mean + shift)[:, None]) / (scale * spread)[:, None]  # (101, 100)
+        places = centre[:, None] + deviation[:, None] * edges
+        below = np.array(
+            [np.interp(place, _SCORES, row, left=0, right=1) for place, row in zip(places, cumulative, strict=True)]
+        )
+        return np.maximum(np.diff(below, prepend=0, append=1), 0)  # rounding may leave -1e-16

@@ -51,10 +51,20 @@ def test_the_shape_of_the_errors_is_recovered():
     assert np.abs(kernel.fit(true, estimated)[40] - counted).sum() / 2 < 0.03
 
 
+def test_the_shape_of_the_errors_may_differ_between_ages():
+    random = np.random.default_rng(0)
+    true = random.integers(20, 71, 20_000)
+    skewed = (random.gamma(4, size=len(true)) - 4) / 2
+    fitted = kernel.fit(true, true + 6 * np.where(true < 45, skewed, -skewed))
+    mean, spread = mean_and_spread(fitted)
+    skewness = (fitted * ((YEARS - YEARS[:, None] - mean[:, None]) / spread[:, None]) ** 3).sum(axis=1)
+    assert skewness[[25, 65]] == pytest.approx([1, -1], abs=0.2)
+
+
 def test_moments_agree_with_weighted_least_squares():
     true, estimated = pairs(500)
     error, age = estimated - true, 40
-    weight = np.exp(-0.5 * ((true - age) / 6) ** 2)
+    weight = np.exp(-0.5 * ((true - age) / kernel.BANDWIDTH_YEARS) ** 2)
     line = np.polyfit(true - age, error, 1, w=np.sqrt(weight))
     assert kernel.moments(true, estimated)[0][age] == pytest.approx(line[1], abs=0.01)
 
@@ -89,9 +99,9 @@ def test_replicates_vary_as_kernels_of_new_pairs_do():
 
 
 def test_transfer_adds_a_shift_of_one_year_and_a_scale_of_a_tenth():
-    flat = np.repeat(np.arange(20, 60), 500), np.repeat(np.arange(20.0, 60.0), 500)
+    flat = np.repeat(np.arange(20, 60), 40), np.repeat(np.arange(20.0, 60.0), 40)
     flat[1][:] += np.tile([-4.0, 4.0], len(flat[1]) // 2)
-    moments = [mean_and_spread(one) for one in kernel.replicates(*flat, 300, transfer=True)]
+    moments = [mean_and_spread(one) for one in kernel.replicates(*flat, 200, transfer=True)]
     assert np.std([mean[40] for mean, _ in moments]) == pytest.approx(1, rel=0.15)
     assert np.std([np.log(spread[40]) for _, spread in moments]) == pytest.approx(0.1, rel=0.15)
     without = [mean_and_spread(one)[0][40] for one in kernel.replicates(*flat, 50, transfer=False)]
@@ -109,7 +119,7 @@ def test_twenty_replicates_take_less_than_two_seconds():
     drawn = pairs(1_650)
     started = time.process_time()
     kernel.replicates(*drawn, transfer=True)
-    assert time.process_time() - started < 2  # 0.2 s on one core of an AMD EPYC
+    assert time.process_time() - started < 2  # 0.5 s on one core of an AMD EPYC
 
 
 def test_version_depends_on_the_pairs_and_not_on_their_order():
