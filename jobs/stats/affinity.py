@@ -211,7 +211,8 @@ def _parents(parent: Ints, above: _Fitted | None, n_replicates: int) -> tuple[Fl
 def _log_index(intensity: Floats, ages: Floats, bands: Bools) -> Floats:
     """Return log(index / 100) of each item and band, (I, G), from intensities (I, 101) of ages (101,)."""
     share = (intensity @ bands.T) / intensity.sum(axis=1, keepdims=True)
-    return np.log(np.maximum(share, 1e-300) / (bands @ ages))
+    log_index: Floats = np.log(np.maximum(share, 1e-300) / (bands @ ages))
+    return log_index
 
 
 def _fit(problem: curves.Problem, *, has_step: bool) -> curves.Curves:

@@ -22,7 +22,8 @@ def in_bins(by_year: Floats) -> Floats:
     >>> in_bins(np.ones((1, 101))).shape
     (1, 51)
     """
-    return np.add.reduceat(by_year, np.flatnonzero(np.diff(_BIN, prepend=-1)), axis=-1)
+    sums: Floats = np.add.reduceat(by_year, np.flatnonzero(np.diff(_BIN, prepend=-1)), axis=-1)
+    return sums
 
 
 def warp(age_years: Floats | Ints) -> Floats:
@@ -31,7 +32,8 @@ def warp(age_years: Floats | Ints) -> Floats:
     Habits change faster at 20 than at 70, so functions of u have one smoothness at all ages.
     """
     low, high = np.log1p(15 / 20), np.log1p(80 / 20)
-    return (np.log1p(np.asarray(age_years) / 20) - low) / (high - low)
+    warped: Floats = (np.log1p(np.asarray(age_years) / 20) - low) / (high - low)
+    return warped
 
 
 def smooth_basis(weight: Floats, n_functions: int, length: float, *, linear: bool = False) -> Floats:
@@ -57,5 +59,6 @@ def smooth_basis(weight: Floats, n_functions: int, length: float, *, linear: boo
     functions = vectors[:, ::-1][:, :n_functions] / root[:, None] * np.sqrt(values[::-1][:n_functions])
     if linear:
         line = u - share @ u
-        functions = np.column_stack([line / np.sqrt(share @ line**2), functions])
-    return functions - share @ functions
+        functions = np.column_stack([line / np.sqrt(max(share @ line**2, 1e-12)), functions])
+    centred: Floats = functions - share @ functions
+    return centred

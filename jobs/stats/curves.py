@@ -69,7 +69,8 @@ class Curves:
 
     def mean(self) -> Floats:
         """Return the posterior means of z, (I, C)."""
-        return np.einsum("it,tic->ic", self.weight, self.mode)
+        mean: Floats = np.einsum("it,tic->ic", self.weight, self.mode)
+        return mean
 
     def best(self) -> tuple[Floats, Floats]:
         """Return mode (I, C) and covariance (I, C, C) at the most probable tau of each item."""
@@ -79,7 +80,9 @@ class Curves:
     def total_covariance(self) -> Floats:
         """Return the posterior covariances of z over all tau, (I, C, C)."""
         apart = self.mode - self.mean()
-        return np.einsum("it,ticd->icd", self.weight, self.covariance + apart[..., :, None] * apart[..., None, :])
+        squares = apart[..., :, None] * apart[..., None, :]
+        total: Floats = np.einsum("it,ticd->icd", self.weight, self.covariance + squares)
+        return total
 
 
 class _Binned:
@@ -104,19 +107,23 @@ class _Binned:
         return intensity, blurred, expected / expected.sum(axis=1, keepdims=True)
 
     def log_likelihood(self, p: Floats) -> Floats:
-        return (self.n * np.log(np.maximum(p, 1e-300))).sum(axis=1) / self.dispersion
+        """Return the log likelihoods, (I,), divided by the dispersion and up to a constant of the item."""
+        total: Floats = (self.n * np.log(np.maximum(p, 1e-300))).sum(axis=1)
+        return total / self.dispersion
 
     def gradient(self, intensity: Floats, blurred: Floats, p: Floats) -> Floats:
         """Return the derivatives of the log likelihood by z, (I, C)."""
         residual = (self.n - self.total[:, None] * p) / blurred
-        return (intensity * (residual @ self.kernel.T)) @ self.basis / self.dispersion[:, None]
+        slope: Floats = (intensity * (residual @ self.kernel.T)) @ self.basis
+        return slope / self.dispersion[:, None]
 
     def information(self, intensity: Floats, blurred: Floats, p: Floats) -> Floats:
         """Return the Fisher information of z, (I, C, C)."""
-        slopes = (intensity[:, None, :] * self.basis.T) @ self.kernel / blurred[:, None, :]
+        slopes: Floats = (intensity[:, None, :] * self.basis.T) @ self.kernel / blurred[:, None, :]
         slopes -= slopes @ p[:, :, None]
         weighted = slopes * (p * (self.total / self.dispersion)[:, None])[:, None, :]
-        return weighted @ slopes.transpose(0, 2, 1)
+        information: Floats = weighted @ slopes.transpose(0, 2, 1)
+        return information
 
 
 def _rows_in_bins(weight: Floats, rows: Floats) -> Floats:
@@ -147,7 +154,8 @@ def fit(problem: Problem, scales: Floats = SCALES, prior_weights: Floats = PRIOR
         z = np.zeros((binned.n.shape[0], n_functions))
         for t, tau in enumerate(scales):
             prior = problem.prior[part] + np.diag(tau**2 * problem.scale + 1e-10)
-            z, covariance[t, part], evidence[part, t] = _laplace(binned, z, np.linalg.cholesky(prior))
+            root = np.asarray(np.linalg.cholesky(prior), dtype=np.float64)
+            z, covariance[t, part], evidence[part, t] = _laplace(binned, z, root)
             mode[t, part] = z
     return Curves(mode=mode, covariance=covariance, weight=mixture(evidence, prior_weights), evidence=evidence)
 
@@ -174,7 +182,7 @@ def _laplace(binned: _Binned, start: Floats, root: Floats) -> tuple[Floats, Floa
         root: (I, C, C) lower triangular roots L of the prior covariances.
     """
     identity = np.eye(start.shape[1])
-    y = np.linalg.solve(root, start[..., None])[..., 0]
+    y = np.asarray(np.linalg.solve(root, start[..., None])[..., 0], dtype=np.float64)
 
     def state(y: Floats) -> tuple[Floats, tuple[Floats, Floats, Floats], Floats]:
         z = (root @ y[..., None])[..., 0]
@@ -210,10 +218,10 @@ def mixture(evidence: Floats, prior_weights: Floats, n_steps: int = 200) -> Floa
         prior_weights: (T,) Dirichlet pseudo-counts, above 0.
         n_steps: steps of the EM algorithm.
     """
-    likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
+    likelihood: Floats = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     share = prior_weights / prior_weights.sum()
     for _ in range(n_steps):
-        weight = likelihood * share
+        weight: Floats = likelihood * share
         weight /= weight.sum(axis=1, keepdims=True)
         share = weight.sum(axis=0) + prior_weights
         share /= share.sum()

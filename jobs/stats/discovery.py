@@ -9,6 +9,9 @@ N_CONTRASTS = 4
 """Directions in which an item may differ: linear in age and three smoother waves."""
 
 LENGTH = 0.4
+MIN_EIGENVALUE = 1e-10
+"""Directions with less variance than this, relative to the mean square of the contrasts, are rounding errors."""
+
 MAX_Q = 0.05
 
 
@@ -40,11 +43,14 @@ def flatness_test(counts: Floats, expected: Floats, variance: Floats, functions:
     score = (counts - expected) @ functions
     mean = expected @ functions
     products = (functions[:, :, None] * functions[:, None, :]).reshape(len(functions), -1)
-    spread = (expected @ products).reshape(len(counts), *mean.shape[1:] * 2)
-    spread -= mean[:, :, None] * mean[:, None, :] / np.maximum(total, 1)[:, None, None]
-    spread *= variance[:, None, None]
-    statistic = np.einsum("ic,icd,id->i", score, np.linalg.pinv(spread, hermitian=True), score)
-    return np.where(total > 0, stats.chi2.sf(statistic, functions.shape[1]), 1.0)
+    squares = (expected @ products).reshape(len(counts), *mean.shape[1:] * 2)
+    spread = squares - mean[:, :, None] * mean[:, None, :] / np.maximum(total, 1)[:, None, None]
+    values, vectors = np.linalg.eigh(spread)
+    known = values > MIN_EIGENVALUE * np.trace(squares, axis1=1, axis2=2)[:, None]
+    along = (score[:, None, :] @ vectors)[:, 0]
+    statistic = np.where(known, along**2 / np.where(known, values, 1), 0).sum(axis=1) / variance
+    freedom = known.sum(axis=1)
+    return np.where(freedom > 0, stats.chi2.sf(statistic, np.maximum(freedom, 1)), 1.0)
 
 
 def q_values(p_values: Floats, is_tested: Bools) -> Floats:

@@ -31,7 +31,8 @@ def ages(counts: Floats, kernel: Floats) -> Floats:
         (101,) shares above 0, sum 1.
     """
     base = ndimage.gaussian_filter1d(counts.astype(float), _BASE_YEARS, mode="constant") + 1e-4 * counts.sum() / 101
-    return _relative(counts[None], (base / base.sum())[None], kernel, _SCALES)[0]
+    share: Floats = _relative(counts[None], (base / base.sum())[None], kernel, _SCALES)[0]
+    return share
 
 
 def ages_by_store(counts: Floats, chain: Floats, kernel: Floats) -> Floats:
@@ -65,8 +66,9 @@ def _relative(counts: Floats, base: Floats, kernel: Floats, scales: Floats) -> F
         scales,
         np.ones(len(scales)),
     )
-    share = base * np.exp(fitted.mean() @ basis.T)
-    return share / share.sum(axis=1, keepdims=True)
+    share: Floats = base * np.exp(fitted.mean() @ basis.T)
+    share /= share.sum(axis=1, keepdims=True)
+    return share
 
 
 def expected_counts(items_by_store: Floats, counts_by_store: Floats) -> Floats:
@@ -82,4 +84,6 @@ def expected_counts(items_by_store: Floats, counts_by_store: Floats) -> Floats:
     Returns:
         (I, 101), rows add up to the receipts of the item.
     """
-    return items_by_store @ (counts_by_store / np.maximum(counts_by_store.sum(axis=1, keepdims=True), 1))
+    share = counts_by_store / np.maximum(counts_by_store.sum(axis=1, keepdims=True), 1)
+    expected: Floats = items_by_store @ share
+    return expected
