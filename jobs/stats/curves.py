@@ -250,4 +250,5 @@ def moved_modes(problem: Problem, others: Iterable[Problem], curves: Curves) -> 
         return np.concatenate(parts)
 
     before = gradient(problem)
-    return np.array([mode + (covariance @ (gradient(other) - before)[..., None])[..., 0] for other in others])
+    moved = [mode + (covariance @ (gradient(other) - before)[..., None])[..., 0] for other in others]
+    return np.array(moved).reshape(len(moved), *mode.shape)
