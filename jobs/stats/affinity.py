@@ -53,8 +53,12 @@ class Level:
     """(I,) legal age; 0 where there is none."""
 
     def __post_init__(self) -> None:
-        if not (self.counts.sum(axis=1) > 0).all():
-            raise ValueError("counts has an item without receipts; leave such items out")
+        by_age, by_store = self.counts.sum(axis=1), self.by_store.sum(axis=1)
+        if (empty := by_age <= 0).any():
+            raise ValueError(f"row {empty.argmax()} has no receipts; leave such items out")
+        if (differs := ~np.isclose(by_age, by_store)).any():
+            row = differs.argmax()
+            raise ValueError(f"row {row} has {by_age[row]:g} receipts by age and {by_store[row]:g} by store")
 
 
 @dataclass(frozen=True, kw_only=True)

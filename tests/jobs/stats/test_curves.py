@@ -9,9 +9,7 @@ from scipy import integrate, optimize, stats
 from jobs.stats import curves
 from jobs.stats.ages import YEARS, smooth_basis
 
-STEPS = np.stack([(YEARS >= low) & (YEARS < high) for low, high in [(0, 30), (30, 50), (50, 102)]], axis=1).astype(
-    float
-)
+STEPS = np.eye(3)[np.digitize(YEARS, [30, 50])]
 """Functions that are constant in each bin of two years, so that bins of true ages lose nothing."""
 
 

@@ -9,7 +9,7 @@ from jobs.stats.dispersion import dispersion
 N_ITEMS = 20
 
 
-def receipts(rng, shopper_ages, n_stores=40, n=20_000, tilt=0.0, preference=0.0):
+def receipts(rng, shopper_ages, *, n_stores=40, n=20_000, tilt=0.0, preference=0.0):
     """Draw receipts: ages by store and items. Shoppers of the first stores are younger if `tilt` is above 0.
 
     Returns ages and stores of N receipts, and which items they hold, (N, I).
