@@ -38,7 +38,7 @@ CHUNK = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Counts of I items and what is known of them. Ages are in single years; `None` axes are shared by all items."""
+    """Counts of I items and what is known of them, in single years of age. K, B and scale are shared by all items."""
 
     counts: Floats
     """(I, 101) receipts by estimated age."""
@@ -135,14 +135,24 @@ def _rows_in_bins(weight: Floats, rows: Floats) -> Floats:
 def fit(problem: Problem, scales: Floats = SCALES, prior_weights: Floats = PRIOR_WEIGHTS) -> Curves:
     """Fit all curves, and the weights of the scales.
 
-    For each tau, the mode is found by damped Newton steps with the Fisher information, and the evidence by Laplace's
-    approximation (MacKay 2003, chapter 27): log p(n | z) - y'y / 2 - log det(I + L'HL) / 2, with z = Ly and P = LL'.
-    The weights of the scales are the posterior mode under Dirichlet pseudo-counts, by EM.
+    For each tau, the prior covariance of z is P = prior + tau^2 diag(scale), and the mode maximises
+
+        sum_e n_e log p_e / dispersion - z'P^-1 z / 2
+
+    by damped Newton steps with the Fisher information H. The evidence is Laplace's approximation (MacKay 2003,
+    "Information Theory, Inference and Learning Algorithms", chapter 27) of the log of the integral over z:
+    log likelihood - y'y / 2 - log det(I + L'HL) / 2, with z = Ly and P = LL'. The covariance is (P^-1 + H)^-1.
 
     Args:
-        problem: counts of I items.
+        problem: counts of I items. An item without receipts keeps its prior.
         scales: (T,) grid of tau.
-        prior_weights: (T,) pseudo-counts.
+        prior_weights: (T,) pseudo-counts of `mixture`.
+
+    Returns:
+        T normal distributions for each item, and their weights.
+
+    Raises:
+        numpy.linalg.LinAlgError: a matrix of `prior` is not positive semidefinite.
     """
     n_items, n_functions = problem.prior.shape[:2]
     mode = np.zeros((len(scales), n_items, n_functions))
@@ -211,12 +221,19 @@ def _laplace(binned: _Binned, start: Floats, root: Floats) -> tuple[Floats, Floa
 
 
 def mixture(evidence: Floats, prior_weights: Floats, n_steps: int = 200) -> Floats:
-    """Return each item's posterior weights of the scales, (I, T).
+    """Return each item's posterior weights of the scales, (I, T); rows sum to 1.
+
+    The shares pi of the scales among all items maximise sum_i log sum_t pi_t exp(evidence_it) + sum_t alpha_t log pi_t,
+    by EM (Dempster, Laird and Rubin 1977; for scale mixtures Stephens 2016). The weights of item i are proportional to
+    pi_t exp(evidence_it).
+
+    >>> mixture(np.log([[0.2, 0.6], [0.2, 0.6], [0.2, 0.6]]), np.array([1.0, 1.0])).round(2)[0]
+    array([0.11, 0.89])
 
     Args:
         evidence: (I, T) log marginal likelihoods.
         prior_weights: (T,) Dirichlet pseudo-counts, above 0.
-        n_steps: steps of the EM algorithm.
+        n_steps: steps of the EM algorithm, at least 1.
     """
     likelihood: Floats = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     share = prior_weights / prior_weights.sum()
@@ -231,12 +248,13 @@ def mixture(evidence: Floats, prior_weights: Floats, n_steps: int = 200) -> Floa
 def moved_modes(problem: Problem, others: Iterable[Problem], curves: Curves) -> Floats:
     """Return the posterior modes of z under other kernels, bases or exposures, by one Newton step, (R, I, C).
 
-    At a mode, the prior balances the gradient. So the step is the covariance times the difference of the gradients.
-    The most probable tau is used.
+    At a mode, the prior balances the gradient of the log likelihood. So the step is the covariance times the difference
+    between the gradients of the other problem and of `problem` there. The most probable tau of each item is used. With
+    a kernel whose error is 2 years larger, the result is within a fifth of the way to a new fit.
 
     Args:
         problem: the problem of `curves`.
-        others: R problems with the same counts, functions and priors.
+        others: R problems with the same counts, functions and priors; R may be 0.
         curves: fitted to `problem`.
     """
     mode, covariance = curves.best()

@@ -21,7 +21,11 @@ _STORE_SCALES: Floats = np.array([0, 0.1, 0.2, 0.4, 0.8])
 
 
 def ages(counts: Floats, kernel: Floats) -> Floats:
-    """Estimate the share of receipts of each true age.
+    """Estimate the share g of receipts of each true age.
+
+    Counts N are multinomial with probabilities g K, log g = log base + B z: the base is the histogram of estimated
+    ages, smoothed by 6 years, and B z a Gaussian process whose scale is a mixture over a grid (see `curves`). The
+    likelihood is divided by 1 + sum(N) / TEMPER.
 
     Args:
         counts: (101,) receipts by estimated age, at least one.
@@ -38,13 +42,15 @@ def ages(counts: Floats, kernel: Floats) -> Floats:
 def ages_by_store(counts: Floats, chain: Floats, kernel: Floats) -> Floats:
     """Estimate the share of receipts of each true age in S stores.
 
+    As `ages`, but the base of each store is the chain, and the scales of all stores have one distribution.
+
     Args:
         counts: (S, 101) receipts by estimated age.
         chain: (101,) shares of true ages in the whole chain.
         kernel: (101, 101).
 
     Returns:
-        (S, 101) shares, rows sum to 1.
+        (S, 101) shares, rows sum to 1. A store without receipts has those of the chain.
     """
     return _relative(counts, np.tile(chain, (len(counts), 1)), kernel, _STORE_SCALES)
 
@@ -77,12 +83,18 @@ def expected_counts(items_by_store: Floats, counts_by_store: Floats) -> Floats:
     Stratification of Mantel and Haenszel (1959): E_e = sum_s n_s N_se / N_s. Without it, an item sold only in a shop of
     young customers looks like one that the young prefer.
 
+    >>> counts_by_store = np.zeros((2, 101))
+    >>> counts_by_store[0, [20, 30]], counts_by_store[1, [20, 60]] = (30, 10), (20, 20)
+    >>> expected_counts(np.array([[8, 0], [4, 2]]), counts_by_store)[:, [20, 30, 60]]
+    array([[6., 2., 0.],
+           [4., 1., 1.]])
+
     Args:
         items_by_store: (I, S) n: receipts with each item.
         counts_by_store: (S, 101) N: receipts by age.
 
     Returns:
-        (I, 101), rows add up to the receipts of the item.
+        (I, 101) receipts; rows add up to the receipts of the item. Stores with N_s = 0 add nothing.
     """
     share = counts_by_store / np.maximum(counts_by_store.sum(axis=1, keepdims=True), 1)
     expected: Floats = items_by_store @ share

@@ -107,6 +107,13 @@ def test_larger_dispersion_widens_intervals(make_chain):
     assert (chain.estimate(bought, dispersion=3.0)[0].sd > chain.estimate(bought)[0].sd).all()
 
 
+def test_variance_grows_with_dispersion_and_with_receipts_and_falls_with_penetration(make_chain):
+    chain = make_chain(9)
+    bought = chain.level([chain.counts * 0.25, chain.counts])
+    problem = AffinityModel(chain.window(), 3.0)._problem(bought, np.arange(2), None, 0)
+    assert problem.dispersion == pytest.approx([3 * 0.75 * (1 + 5000 / 50_000), 3 * 0.02 * (1 + 20_000 / 50_000)])
+
+
 def test_an_item_of_the_store_of_the_young_is_not_an_item_of_the_young(make_chain, shopper_ages):
     ages = np.tile(shopper_ages, (5, 1))
     ages[0] *= np.exp(-(YEARS - 40) / 10)
@@ -129,6 +136,25 @@ def test_a_product_with_few_receipts_is_like_its_category(make_chain):
     assert (product.sd[-1] > 0.95 * category.sd[0]).all()
     other = chain.estimate(categories, chain.level([chain.item(3)], parent=[1]))[1]
     assert np.corrcoef(other.log_index[0], category.log_index[1])[0, 1] > 0.9
+
+
+def test_a_product_is_at_least_as_uncertain_as_its_category(make_chain):
+    chain = make_chain(14)
+    category, product = chain.estimate(chain.items(200, [0.5 * np.cos(YEARS / 15)]), chain.level([chain.item(2)]))
+    assert (category.sd > 0.08).all()
+    assert (product.sd > 0.95 * category.sd).all()
+
+
+def test_products_of_another_legal_age_take_the_uncertainty_of_the_category_but_not_of_its_step(make_chain):
+    chain = make_chain(15)
+    model = AffinityModel(chain.window())
+    _, above = model._level(chain.level([chain.item(200)], min_age=[18]), None, chain.bands)
+    for min_age, of_step in [(18, above.covariance[0, -1]), (16, np.zeros(11))]:
+        product = chain.level([chain.item(10)], min_age=[min_age])
+        prior = model._problem(product, np.array([0]), above, 0).prior[0]
+        assert prior[:-1, :-1] == pytest.approx(above.covariance[0, :-1, :-1])
+        assert prior[-1] == pytest.approx(of_step)
+        assert prior[:, -1] == pytest.approx(of_step)
 
 
 @pytest.mark.parametrize("seed", [12, 13])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jobs.stats.affinity import Z_80, Z_95, Level
+from jobs.stats.affinity import Z_80, Z_95, Level, Window
 from jobs.stats.ages import YEARS
 
 
@@ -151,3 +151,16 @@ def test_receipts_by_store_that_do_not_add_up_to_the_counts_are_an_error(make_ch
     zero = np.zeros(1, dtype=np.int64)
     with pytest.raises(ValueError, match="row 0 has 50 receipts by age and 51 by store"):
         Level(counts=bought.sum(axis=0)[None], by_store=np.array([[51.0]]), parent=zero, min_age=zero)
+
+
+@pytest.mark.parametrize("parent", [-1, 1])
+def test_a_parent_that_is_not_in_the_level_above_is_an_error(make_chain, parent):
+    chain = make_chain(12)
+    top = chain.level([chain.item(50)])
+    with pytest.raises(ValueError, match=f"row 1 has parent {parent}; the level above has 1 row"):
+        chain.estimate(top, chain.level([chain.item(5), chain.item(5)], parent=[0, parent]))
+
+
+def test_a_window_without_receipts_is_an_error():
+    with pytest.raises(ValueError, match="the window has no receipts"):
+        Window(counts_by_store=np.zeros((3, 101)), kernel=np.eye(101), replicates=np.zeros((0, 101, 101)))
