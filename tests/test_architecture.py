@@ -100,6 +100,7 @@ def test_only_programs_that_run_others_import_programs(folder):
 
 ROOMS = {
     "jobs/tables": {"jobs.tables", "model.cli", "sql"},
+    "jobs/stats": {"jobs.stats"},
     "jobs/sample": {"jobs.sample", "jobs.tables.bands", "jobs.tables.schemas", "model.cli"},
     "model/photos": {"model.photos", "model.network", "model.cli"},
     "model/study": {"model.study", "model.evaluation", "model.network", "model.photos", "model.pages", "model.cli"},
@@ -121,6 +122,17 @@ def test_a_room_imports_only_the_rooms_it_may(room):
         and not any(is_within(name, allowed) or is_within(allowed, name) for allowed in ROOMS[room])
     }
     assert wrong == set()
+
+
+PACKAGES = {"jobs/stats": {"numpy", "scipy"}}
+"""The packages of others that a room may import, beside the standard library."""
+
+
+@pytest.mark.parametrize("room", sorted(PACKAGES))
+def test_a_room_imports_only_the_packages_it_may(room):
+    files = {path: names for path, names in imports_of(room.partition("/")[0]).items() if path.startswith(f"{room}/")}
+    packages = {name.partition(".")[0] for names in files.values() for name in names}
+    assert packages - sys.stdlib_module_names - OURS == PACKAGES[room]
 
 
 def is_within(name: str, package: str) -> bool:

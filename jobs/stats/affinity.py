@@ -29,32 +29,44 @@ Z_80, Z_95 = float(special.ndtri(0.9)), float(special.ndtri(0.975))
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """All receipts of a window, and the kernel. E = A = 101 years, S stores, R replicates."""
+    """All receipts of a window, and the kernel, of S stores and R replicates."""
 
     counts_by_store: Floats
-    """(S, 101) receipts by store and estimated age."""
+    """(S, 101) receipts by store and estimated age, at least one."""
     kernel: Floats
-    """(101, 101) P(estimated age | true age)."""
+    """(101, 101) P(estimated age | true age): row true age, rows sum to 1."""
     replicates: Floats
-    """(R, 101, 101) kernels within their uncertainty."""
+    """(R, 101, 101) kernels within their uncertainty. With R = 0, intervals leave out the error of the kernel."""
+
+    def __post_init__(self) -> None:
+        if self.counts_by_store.sum() <= 0:
+            raise ValueError("the window has no receipts; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """The items of one level."""
+    """The I items of one level.
+
+    Raises:
+        ValueError: an item has no receipts, or its receipts by store do not add up to those by age.
+    """
 
     counts: Floats
-    """(I, 101) receipts with each item by estimated age."""
+    """(I, 101) receipts with each item by estimated age, at least one."""
     by_store: Floats
-    """(I, S) receipts with each item by store."""
+    """(I, S) the same receipts by store."""
     parent: Ints
     """(I,) row of the item's parent in the level above; ignored at the top."""
     min_age: Ints
-    """(I,) legal age; 0 where there is none."""
+    """(I,) legal age, completed years; 0 where there is none."""
 
     def __post_init__(self) -> None:
-        if not (self.counts.sum(axis=1) > 0).all():
-            raise ValueError("counts has an item without receipts; leave such items out")
+        by_age, by_store = self.counts.sum(axis=1), self.by_store.sum(axis=1)
+        if (empty := by_age <= 0).any():
+            raise ValueError(f"row {empty.argmax()} has no receipts; leave such items out")
+        if (differs := ~np.isclose(by_age, by_store)).any():
+            row = differs.argmax()
+            raise ValueError(f"row {row} has {by_age[row]:g} receipts by age and {by_store[row]:g} by store")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +78,7 @@ class Estimates:
     sign_error: Floats  # (I, G) local false sign rate
 
     def interval(self, z: float) -> tuple[Floats, Floats]:
-        """Return the ends of an interval of the index, (I, G) each; `z` is Z_80 or Z_95."""
+        """Return the ends of an interval of the index, 100 exp(log_index -+ z sd), (I, G) each; `z` is Z_80 or Z_95."""
         return 100 * np.exp(self.log_index - z * self.sd), 100 * np.exp(self.log_index + z * self.sd)
 
 
@@ -84,7 +96,19 @@ class AffinityModel:
     """The ages of the shoppers of a window, and estimates of its items.
 
     Attributes:
-        shoppers: (101,) share of receipts of each true age.
+        shoppers: (101,) share of receipts of each true age; sum 1.
+
+    An item on 20 % of the receipts of shoppers under 30 and on 10 % of the others, without error of the ages. The
+    indices of the counts are 171 and 85; the curve is smooth, so it rounds off the jump at 30:
+
+    >>> receipts = 500 * np.exp(-(((YEARS - 40) / 15) ** 2))
+    >>> bought = np.where(YEARS < 30, 0.2, 0.1) * receipts
+    >>> none = np.zeros(1, dtype=np.int64)
+    >>> level = Level(counts=bought[None], by_store=bought.sum(keepdims=True)[None], parent=none, min_age=none)
+    >>> window = Window(counts_by_store=receipts[None], kernel=np.eye(101), replicates=np.zeros((0, 101, 101)))
+    >>> estimates = AffinityModel(window).estimate([level], np.array([YEARS < 30, YEARS >= 30]))[0]
+    >>> (100 * np.exp(estimates.log_index)).round()
+    array([[160.,  88.]])
     """
 
     def __init__(self, window: Window, dispersion: float = 1.0) -> None:
@@ -108,9 +132,23 @@ class AffinityModel:
     def estimate(self, levels: Sequence[Level], bands: Bools) -> list[Estimates]:
         """Estimate the indices of each level.
 
+        With g the ages of the shoppers and s an item's curve (see `curves`), the index of a band b is
+
+            100 * (sum_b g exp(s) / sum_b g) / sum g exp(s)
+
+        Mean and variance of its logarithm are those of the mixture over tau, by the delta method, plus the mean square
+        of the change under the replicates of the kernel (Kuechenhoff, Mwalili and Lesaffre 2006). The local false sign
+        rate is the posterior probability of the less likely side of 0 (Stephens 2016).
+
         Args:
-            levels: from the top down.
-            bands: (G, 101) which years belong to each band.
+            levels: from the top down; the items of a level are centred on their parents in the level above.
+            bands: (G, 101) which years belong to each band; at least one year each.
+
+        Returns:
+            One for each level, rows in the order of its items.
+
+        Raises:
+            ValueError: the parent of an item is not a row of the level above.
         """
         estimates: list[Estimates] = []
         above: _Fitted | None = None
@@ -121,6 +159,9 @@ class AffinityModel:
 
     def _level(self, level: Level, above: _Fitted | None, bands: Bools) -> tuple[Estimates, _Fitted]:
         n_items = len(level.counts)
+        if above is not None and (wrong_row := (level.parent < 0) | (level.parent >= len(above.curve))).any():
+            row = wrong_row.argmax()
+            raise ValueError(f"row {row} has parent {level.parent[row]}; the level above has {len(above.curve)} rows")
         n_functions = self._basis.shape[1] + 1
         log_index, sd, wrong = (np.zeros((n_items, len(bands))) for _ in range(3))
         curve = np.zeros((n_items, YEARS.size))
@@ -211,7 +252,8 @@ def _parents(parent: Ints, above: _Fitted | None, n_replicates: int) -> tuple[Fl
 def _log_index(intensity: Floats, ages: Floats, bands: Bools) -> Floats:
     """Return log(index / 100) of each item and band, (I, G), from intensities (I, 101) of ages (101,)."""
     share = (intensity @ bands.T) / intensity.sum(axis=1, keepdims=True)
-    return np.log(np.maximum(share, 1e-300) / (bands @ ages))
+    log_index: Floats = np.log(np.maximum(share, 1e-300) / (bands @ ages))
+    return log_index
 
 
 def _fit(problem: curves.Problem, *, has_step: bool) -> curves.Curves:

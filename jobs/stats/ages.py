@@ -17,34 +17,47 @@ _BIN: Ints = YEARS // 2
 
 
 def in_bins(by_year: Floats) -> Floats:
-    """Sum single years (..., 101) to bins of two years (..., 51).
+    """Sum single years (..., 101) to bins of two years (..., 51): 0-1, 2-3, ..., 98-99, and 100 alone.
 
-    >>> in_bins(np.ones((1, 101))).shape
-    (1, 51)
+    >>> in_bins(np.arange(101))[[0, 1, 49, 50]]
+    array([  1,   5, 197, 100])
     """
-    return np.add.reduceat(by_year, np.flatnonzero(np.diff(_BIN, prepend=-1)), axis=-1)
+    sums: Floats = np.add.reduceat(by_year, np.flatnonzero(np.diff(_BIN, prepend=-1)), axis=-1)
+    return sums
 
 
 def warp(age_years: Floats | Ints) -> Floats:
     """Return u = ln(1 + age / 20), shifted and scaled so that ages 15 to 80 span 0 to 1.
 
     Habits change faster at 20 than at 70, so functions of u have one smoothness at all ages.
+
+    Args:
+        age_years: ages of 0 or more, years.
+
+    Returns:
+        u, without unit, of the same shape; below 0 under 15 years and above 1 over 80 years.
+
+    >>> warp(np.array([0, 15, 40, 80])).round(2)
+    array([-0.53,  0.  ,  0.51,  1.  ])
     """
     low, high = np.log1p(15 / 20), np.log1p(80 / 20)
-    return (np.log1p(np.asarray(age_years) / 20) - low) / (high - low)
+    warped: Floats = (np.log1p(np.asarray(age_years) / 20) - low) / (high - low)
+    return warped
 
 
 def smooth_basis(weight: Floats, n_functions: int, length: float, *, linear: bool = False) -> Floats:
-    """Return functions of age whose random combinations are smooth curves of variance 1.
+    """Return functions of age B whose random combinations are smooth curves of variance 1.
 
-    The functions are the leading eigenvectors, times the roots of their eigenvalues, of a Gaussian process with
-    covariance exp(-(u - u')^2 / (2 length^2)) in `warp`ed age; see Rasmussen and Williams (2006), sections 4.2 and 4.3.
+    If z ~ N(0, I), the curve B z is nearly a Gaussian process with covariance exp(-(u - u')^2 / (2 length^2)) in
+    `warp`ed age u, less its weighted mean. With W the weights of the years and S the covariance, the columns are
+    W^-1/2 v sqrt(lambda), where lambda and v are the leading eigenvalues and eigenvectors of W^1/2 S W^1/2; see
+    Rasmussen and Williams (2006), "Gaussian Processes for Machine Learning", section 4.3.
 
     Args:
-        weight: (101,) how much each year of age counts; the functions have the weighted mean 0.
+        weight: (101,) how much each year of age counts, at least one above 0; the functions have the weighted mean 0.
         n_functions: number of eigenvectors.
         length: length scale; 1 is the distance from 15 to 80 years.
-        linear: put a linear function of u, of variance 1, before the others.
+        linear: put a linear function of u, of weighted variance 1, before the others. It is 0 if only one age counts.
 
     Returns:
         (101, n_functions), or one more with `linear`.
@@ -57,5 +70,6 @@ def smooth_basis(weight: Floats, n_functions: int, length: float, *, linear: boo
     functions = vectors[:, ::-1][:, :n_functions] / root[:, None] * np.sqrt(values[::-1][:n_functions])
     if linear:
         line = u - share @ u
-        functions = np.column_stack([line / np.sqrt(share @ line**2), functions])
-    return functions - share @ functions
+        functions = np.column_stack([line / np.sqrt(max(share @ line**2, 1e-12)), functions])
+    centred: Floats = functions - share @ functions
+    return centred

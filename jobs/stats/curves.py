@@ -38,7 +38,7 @@ CHUNK = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Counts of I items and what is known of them. Ages are in single years; `None` axes are shared by all items."""
+    """Counts of I items and what is known of them, in single years of age. K, B and scale are shared by all items."""
 
     counts: Floats
     """(I, 101) receipts by estimated age."""
@@ -69,7 +69,8 @@ class Curves:
 
     def mean(self) -> Floats:
         """Return the posterior means of z, (I, C)."""
-        return np.einsum("it,tic->ic", self.weight, self.mode)
+        mean: Floats = np.einsum("it,tic->ic", self.weight, self.mode)
+        return mean
 
     def best(self) -> tuple[Floats, Floats]:
         """Return mode (I, C) and covariance (I, C, C) at the most probable tau of each item."""
@@ -79,7 +80,9 @@ class Curves:
     def total_covariance(self) -> Floats:
         """Return the posterior covariances of z over all tau, (I, C, C)."""
         apart = self.mode - self.mean()
-        return np.einsum("it,ticd->icd", self.weight, self.covariance + apart[..., :, None] * apart[..., None, :])
+        squares = apart[..., :, None] * apart[..., None, :]
+        total: Floats = np.einsum("it,ticd->icd", self.weight, self.covariance + squares)
+        return total
 
 
 class _Binned:
@@ -104,19 +107,23 @@ class _Binned:
         return intensity, blurred, expected / expected.sum(axis=1, keepdims=True)
 
     def log_likelihood(self, p: Floats) -> Floats:
-        return (self.n * np.log(np.maximum(p, 1e-300))).sum(axis=1) / self.dispersion
+        """Return the log likelihoods, (I,), divided by the dispersion and up to a constant of the item."""
+        total: Floats = (self.n * np.log(np.maximum(p, 1e-300))).sum(axis=1)
+        return total / self.dispersion
 
     def gradient(self, intensity: Floats, blurred: Floats, p: Floats) -> Floats:
         """Return the derivatives of the log likelihood by z, (I, C)."""
         residual = (self.n - self.total[:, None] * p) / blurred
-        return (intensity * (residual @ self.kernel.T)) @ self.basis / self.dispersion[:, None]
+        slope: Floats = (intensity * (residual @ self.kernel.T)) @ self.basis
+        return slope / self.dispersion[:, None]
 
     def information(self, intensity: Floats, blurred: Floats, p: Floats) -> Floats:
         """Return the Fisher information of z, (I, C, C)."""
-        slopes = (intensity[:, None, :] * self.basis.T) @ self.kernel / blurred[:, None, :]
+        slopes: Floats = (intensity[:, None, :] * self.basis.T) @ self.kernel / blurred[:, None, :]
         slopes -= slopes @ p[:, :, None]
         weighted = slopes * (p * (self.total / self.dispersion)[:, None])[:, None, :]
-        return weighted @ slopes.transpose(0, 2, 1)
+        information: Floats = weighted @ slopes.transpose(0, 2, 1)
+        return information
 
 
 def _rows_in_bins(weight: Floats, rows: Floats) -> Floats:
@@ -128,14 +135,24 @@ def _rows_in_bins(weight: Floats, rows: Floats) -> Floats:
 def fit(problem: Problem, scales: Floats = SCALES, prior_weights: Floats = PRIOR_WEIGHTS) -> Curves:
     """Fit all curves, and the weights of the scales.
 
-    For each tau, the mode is found by damped Newton steps with the Fisher information, and the evidence by Laplace's
-    approximation (MacKay 2003, chapter 27): log p(n | z) - y'y / 2 - log det(I + L'HL) / 2, with z = Ly and P = LL'.
-    The weights of the scales are the posterior mode under Dirichlet pseudo-counts, by EM.
+    For each tau, the prior covariance of z is P = prior + tau^2 diag(scale), and the mode maximises
+
+        sum_e n_e log p_e / dispersion - z'P^-1 z / 2
+
+    by damped Newton steps with the Fisher information H. The evidence is Laplace's approximation (MacKay 2003,
+    "Information Theory, Inference and Learning Algorithms", chapter 27) of the log of the integral over z:
+    log likelihood - y'y / 2 - log det(I + L'HL) / 2, with z = Ly and P = LL'. The covariance is (P^-1 + H)^-1.
 
     Args:
-        problem: counts of I items.
+        problem: counts of I items. An item without receipts keeps its prior.
         scales: (T,) grid of tau.
-        prior_weights: (T,) pseudo-counts.
+        prior_weights: (T,) pseudo-counts of `mixture`.
+
+    Returns:
+        T normal distributions for each item, and their weights.
+
+    Raises:
+        numpy.linalg.LinAlgError: a matrix of `prior` is not positive semidefinite.
     """
     n_items, n_functions = problem.prior.shape[:2]
     mode = np.zeros((len(scales), n_items, n_functions))
@@ -147,7 +164,8 @@ def fit(problem: Problem, scales: Floats = SCALES, prior_weights: Floats = PRIOR
         z = np.zeros((binned.n.shape[0], n_functions))
         for t, tau in enumerate(scales):
             prior = problem.prior[part] + np.diag(tau**2 * problem.scale + 1e-10)
-            z, covariance[t, part], evidence[part, t] = _laplace(binned, z, np.linalg.cholesky(prior))
+            root = np.asarray(np.linalg.cholesky(prior), dtype=np.float64)
+            z, covariance[t, part], evidence[part, t] = _laplace(binned, z, root)
             mode[t, part] = z
     return Curves(mode=mode, covariance=covariance, weight=mixture(evidence, prior_weights), evidence=evidence)
 
@@ -174,7 +192,7 @@ def _laplace(binned: _Binned, start: Floats, root: Floats) -> tuple[Floats, Floa
         root: (I, C, C) lower triangular roots L of the prior covariances.
     """
     identity = np.eye(start.shape[1])
-    y = np.linalg.solve(root, start[..., None])[..., 0]
+    y = np.asarray(np.linalg.solve(root, start[..., None])[..., 0], dtype=np.float64)
 
     def state(y: Floats) -> tuple[Floats, tuple[Floats, Floats, Floats], Floats]:
         z = (root @ y[..., None])[..., 0]
@@ -203,17 +221,24 @@ def _laplace(binned: _Binned, start: Floats, root: Floats) -> tuple[Floats, Floa
 
 
 def mixture(evidence: Floats, prior_weights: Floats, n_steps: int = 200) -> Floats:
-    """Return each item's posterior weights of the scales, (I, T).
+    """Return each item's posterior weights of the scales, (I, T); rows sum to 1.
+
+    The shares pi of the scales among all items maximise sum_i log sum_t pi_t exp(evidence_it) + sum_t alpha_t log pi_t,
+    by EM (Dempster, Laird and Rubin 1977; for scale mixtures Stephens 2016). The weights of item i are proportional to
+    pi_t exp(evidence_it).
+
+    >>> mixture(np.log([[0.2, 0.6], [0.2, 0.6], [0.2, 0.6]]), np.array([1.0, 1.0])).round(2)[0]
+    array([0.11, 0.89])
 
     Args:
         evidence: (I, T) log marginal likelihoods.
         prior_weights: (T,) Dirichlet pseudo-counts, above 0.
-        n_steps: steps of the EM algorithm.
+        n_steps: steps of the EM algorithm, at least 1.
     """
-    likelihood = np.exp(evidence - evidence.max(axis=1, keepdims=True))
+    likelihood: Floats = np.exp(evidence - evidence.max(axis=1, keepdims=True))
     share = prior_weights / prior_weights.sum()
     for _ in range(n_steps):
-        weight = likelihood * share
+        weight: Floats = likelihood * share
         weight /= weight.sum(axis=1, keepdims=True)
         share = weight.sum(axis=0) + prior_weights
         share /= share.sum()
@@ -223,12 +248,13 @@ def mixture(evidence: Floats, prior_weights: Floats, n_steps: int = 200) -> Floa
 def moved_modes(problem: Problem, others: Iterable[Problem], curves: Curves) -> Floats:
     """Return the posterior modes of z under other kernels, bases or exposures, by one Newton step, (R, I, C).
 
-    At a mode, the prior balances the gradient. So the step is the covariance times the difference of the gradients.
-    The most probable tau is used.
+    At a mode, the prior balances the gradient of the log likelihood. So the step is the covariance times the difference
+    between the gradients of the other problem and of `problem` there. The most probable tau of each item is used. With
+    a kernel whose error is 2 years larger, the result is within a fifth of the way to a new fit.
 
     Args:
         problem: the problem of `curves`.
-        others: R problems with the same counts, functions and priors.
+        others: R problems with the same counts, functions and priors; R may be 0.
         curves: fitted to `problem`.
     """
     mode, covariance = curves.best()
@@ -242,4 +268,5 @@ def moved_modes(problem: Problem, others: Iterable[Problem], curves: Curves) -> 
         return np.concatenate(parts)
 
     before = gradient(problem)
-    return np.array([mode + (covariance @ (gradient(other) - before)[..., None])[..., 0] for other in others])
+    moved = [mode + (covariance @ (gradient(other) - before)[..., None])[..., 0] for other in others]
+    return np.array(moved).reshape(len(moved), *mode.shape)

@@ -14,10 +14,16 @@ def dispersion(
 ) -> float | None:
     """Estimate the over-dispersion from how far the mean ages of an item's buyers differ between groups of stores.
 
-    Random groups (Wolter 2007, chapter 2): within a store, the sum of the estimated ages of an item's n receipts minus n
-    times the store's mean age is D, with variance n (1 - n / N) v for independent receipts, v the variance of the ages.
-    The D of G groups of stores, each with the item's common difference removed, give a chi-square sum of G - 1 degrees
-    of freedom. The result is the sum over items divided by the degrees of freedom, at least 1.
+    Random groups (Wolter 2007, "Introduction to Variance Estimation", chapter 2). In store s, the sum of the estimated
+    ages of an item's n_s receipts, minus n_s times the mean age of the store's N_s receipts, is D_s. For independent
+    receipts its variance is V_s = n_s (1 - n_s / N_s) v_s, where v_s is the variance of ages in the store. Sums over
+    the stores of a group g are D_g, n_g and V_g. A preference for an age shifts each D_g by c n_g, c = sum D / sum n.
+    Then
+
+        phi = sum over items and groups of (D_g - c n_g)^2 / V_g  /  sum over items of (groups with V_g > 0, less 1)
+
+    and at least 1. phi = k if each receipt occurs k times. It is too large, so that intervals are too wide, if items
+    have strong preferences and the ages of the stores differ much: c then differs between groups.
 
     Args:
         items_by_store: (I, S) receipts with each item, for example of each category.
@@ -26,7 +32,7 @@ def dispersion(
         n_groups: largest number of groups; stores are dealt to them in turn.
 
     Returns:
-        None if there are fewer than two stores, or no item has enough receipts.
+        phi, without unit. None if there are fewer than two groups, or if no item has MIN_RECEIPTS receipts.
     """
     years = np.arange(counts_by_store.shape[1])
     n_stores = len(counts_by_store)

@@ -21,7 +21,11 @@ _STORE_SCALES: Floats = np.array([0, 0.1, 0.2, 0.4, 0.8])
 
 
 def ages(counts: Floats, kernel: Floats) -> Floats:
-    """Estimate the share of receipts of each true age.
+    """Estimate the share g of receipts of each true age.
+
+    Counts N are multinomial with probabilities g K, log g = log base + B z: the base is the histogram of estimated
+    ages, smoothed by 6 years, and B z a Gaussian process whose scale is a mixture over a grid (see `curves`). The
+    likelihood is divided by 1 + sum(N) / TEMPER.
 
     Args:
         counts: (101,) receipts by estimated age, at least one.
@@ -31,11 +35,14 @@ def ages(counts: Floats, kernel: Floats) -> Floats:
         (101,) shares above 0, sum 1.
     """
     base = ndimage.gaussian_filter1d(counts.astype(float), _BASE_YEARS, mode="constant") + 1e-4 * counts.sum() / 101
-    return _relative(counts[None], (base / base.sum())[None], kernel, _SCALES)[0]
+    share: Floats = _relative(counts[None], (base / base.sum())[None], kernel, _SCALES)[0]
+    return share
 
 
 def ages_by_store(counts: Floats, chain: Floats, kernel: Floats) -> Floats:
     """Estimate the share of receipts of each true age in S stores.
+
+    As `ages`, but the base of each store is the chain, and the scales of all stores have one distribution.
 
     Args:
         counts: (S, 101) receipts by estimated age.
@@ -43,7 +50,7 @@ def ages_by_store(counts: Floats, chain: Floats, kernel: Floats) -> Floats:
         kernel: (101, 101).
 
     Returns:
-        (S, 101) shares, rows sum to 1.
+        (S, 101) shares, rows sum to 1. A store without receipts has those of the chain.
     """
     return _relative(counts, np.tile(chain, (len(counts), 1)), kernel, _STORE_SCALES)
 
@@ -65,8 +72,9 @@ def _relative(counts: Floats, base: Floats, kernel: Floats, scales: Floats) -> F
         scales,
         np.ones(len(scales)),
     )
-    share = base * np.exp(fitted.mean() @ basis.T)
-    return share / share.sum(axis=1, keepdims=True)
+    share: Floats = base * np.exp(fitted.mean() @ basis.T)
+    share /= share.sum(axis=1, keepdims=True)
+    return share
 
 
 def expected_counts(items_by_store: Floats, counts_by_store: Floats) -> Floats:
@@ -75,11 +83,19 @@ def expected_counts(items_by_store: Floats, counts_by_store: Floats) -> Floats:
     Stratification of Mantel and Haenszel (1959): E_e = sum_s n_s N_se / N_s. Without it, an item sold only in a shop of
     young customers looks like one that the young prefer.
 
+    >>> counts_by_store = np.zeros((2, 101))
+    >>> counts_by_store[0, [20, 30]], counts_by_store[1, [20, 60]] = (30, 10), (20, 20)
+    >>> expected_counts(np.array([[8, 0], [4, 2]]), counts_by_store)[:, [20, 30, 60]]
+    array([[6., 2., 0.],
+           [4., 1., 1.]])
+
     Args:
         items_by_store: (I, S) n: receipts with each item.
         counts_by_store: (S, 101) N: receipts by age.
 
     Returns:
-        (I, 101), rows add up to the receipts of the item.
+        (I, 101) receipts; rows add up to the receipts of the item. Stores with N_s = 0 add nothing.
     """
-    return items_by_store @ (counts_by_store / np.maximum(counts_by_store.sum(axis=1, keepdims=True), 1))
+    share = counts_by_store / np.maximum(counts_by_store.sum(axis=1, keepdims=True), 1)
+    expected: Floats = items_by_store @ share
+    return expected
