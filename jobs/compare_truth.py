@@ -97,7 +97,7 @@ def compare(
 
     windows = [(date, days) for date, days, _ in _rows(connection, "truth/windows") if date in dates]
     newest = max((date for date, _ in windows), default=None)
-    if (newest, window_days) not in windows:
+    if newest is None or (newest, window_days) not in windows:
         published = ", ".join(f"{days} on {date}" for date, days in windows) or "none"
         raise InputError(f"--window-days {window_days} has no published category index; there are: {published}")
     heading = f"{newest}, {window_days} days"

@@ -24,6 +24,9 @@ TEMPER = 50_000
 MIN_VARIANCE_SHARE = 0.02
 """Floor of 1 - p: an item on every receipt would have no variance."""
 
+MAX_LOG = 10.0
+"""Largest logarithm of an end of an interval: a cell without receipts has an interval without end."""
+
 Z_80, Z_95 = float(special.ndtri(0.9)), float(special.ndtri(0.975))
 
 
@@ -79,7 +82,8 @@ class Estimates:
 
     def interval(self, z: float) -> tuple[Floats, Floats]:
         """Return the ends of an interval of the index, 100 exp(log_index -+ z sd), (I, G) each; `z` is Z_80 or Z_95."""
-        return 100 * np.exp(self.log_index - z * self.sd), 100 * np.exp(self.log_index + z * self.sd)
+        low, high = (np.clip(self.log_index + sign * z * self.sd, -MAX_LOG, MAX_LOG) for sign in (-1, 1))
+        return 100 * np.exp(low), 100 * np.exp(high)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -268,5 +268,9 @@ def moved_modes(problem: Problem, others: Iterable[Problem], curves: Curves) -> 
         return np.concatenate(parts)
 
     before = gradient(problem)
-    moved = [mode + (covariance @ (gradient(other) - before)[..., None])[..., 0] for other in others]
+    moved = []
+    for other in others:
+        step: Floats = (covariance @ (gradient(other) - before)[..., None])[..., 0]
+        change = np.abs(step @ problem.basis.T).max(axis=1)
+        moved.append(mode + step * np.minimum(1, MAX_STEP / np.maximum(change, 1e-12))[:, None])
     return np.array(moved).reshape(len(moved), *mode.shape)

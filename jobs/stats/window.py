@@ -75,7 +75,7 @@ def estimate(
             used * np.maximum(1 - level.counts.sum(axis=1) / receipts.sum(), affinity.MIN_VARIANCE_SHARE),
             discovery.contrasts(receipts),
         )
-        is_tested = (level.counts @ bands.T >= min_receipts).any(axis=1)
+        is_tested: Bools = np.any(level.counts @ bands.T >= min_receipts, axis=1)
         q_values = np.maximum(discovery.q_values(p_values, is_tested)[:, None], indices.sign_error)
         estimated.append(LevelEstimates(indices=indices, q_value=q_values, n_tested=int(is_tested.sum())))
     return WindowEstimates(
