@@ -90,8 +90,8 @@ def estimate(
 def reliability(bands: Bools, ages: Floats, kernel: Floats) -> Floats:
     """Return how much of a difference between a band and the others survives the error of the ages, (G,).
 
-    P(true age in band | estimate in band) - P(true age in band | estimate elsewhere): the slope of the naive
-    figures of a band against its true ones, as in a table of misclassified exposures (Kuechenhoff, Mwalili and Lesaffre 2006).
+    P(true age in band | estimate in band) - P(true age in band | estimate elsewhere): the slope of the naive figures of
+    a band against its true ones, as for a misclassified exposure (Kuechenhoff, Mwalili and Lesaffre 2006).
 
     Args:
         bands: (G, 101) which years belong to each band.

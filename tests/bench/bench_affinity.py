@@ -204,7 +204,7 @@ def tests(settings: Settings) -> dict[str, Callable[[np.random.Generator], dict[
 def main(settings: Settings) -> None:
     """Print one line for each test and level: means over the seeds, and the standard deviation of the errors.
 
-    Columns: naive, EM 5, corrected: RMSE of the log index; slope of naive and corrected on the truth; calibration: slope
+    Columns: naive, EM 5, corrected: RMSE of the log index; slope on the truth; calibration: slope
     of the truth on corrected; coverage of 95 % intervals, over all cells and over strong ones (true |log index| above
     0.3); notable cells, and those of them with the wrong sign; mean |log index|; lowest index; CPU seconds of
     all levels together.
