@@ -1,7 +1,7 @@
 -- Which products should be offered to each adult age band?
--- A product qualifies if its index is notable and above 100, if it has a line in the last seven dates of the window, and
--- if at least $min_penetration of the band's receipts contain it. A band that begins below 18 has no offers. A product
--- with a legal age is offered only if $age_restricted is true, and never to a band that begins below 30.
+-- A product qualifies if its index is notable and above 100, if it has a line in the last seven dates of the window,
+-- and if at least $min_penetration of the band's receipts contain it. A band that begins below 18 has no offers. A
+-- product with a legal age is offered only if $age_restricted is true, and never to a band that begins below 30.
 -- Input: tables cells (from publish/age_affinity), bands, products (from publish/products), and estimates, whose
 -- log_index is exact where affinity_index is rounded.
 -- Grain: one row per band and rank, the highest index first, ties by product_id; at most $n_offers per band and
