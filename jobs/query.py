@@ -97,7 +97,7 @@ def parse_parameters(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def newest_business_date(connection: duckdb.DuckDBPyConnection) -> dt.date:
-    """Return the newest date of the last table that a night writes.
+    """Return the newest date of analytics.age_category_affinity, which no published date leaves empty.
 
     Raises:
         InputError: analytics.age_category_affinity has no rows.

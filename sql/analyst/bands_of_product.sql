@@ -1,7 +1,8 @@
 -- Which age bands buy a product?
--- Grain: one row per band. A suppressed band has its reason and no figures: its count is small, not zero.
--- Units: n_* in receipts; penetration: share of the band's receipts with the product; affinity_index: 100 = the
--- average of all shoppers; spend_share: share of the band's spending.
+-- Grain: one row per band. A hidden band has its reason and no figures: its count is small, not zero.
+-- Units: n_* in receipts, rounded to five; penetration: share of the band's receipts with the product; indices: 100 =
+-- the average of all shoppers; naive_index: from estimated ages as they are; affinity_index: corrected for their
+-- errors; index_low, index_high: its 95 % interval, or that of naive_index; spend_share: share of the band's spending.
 -- Parameters: $product_id, $window_days, $business_date.
 SELECT
     age_band,
@@ -9,9 +10,13 @@ SELECT
     n_receipts,
     n_receipts_with_item,
     ROUND(penetration, 4) AS penetration,
-    ROUND(affinity_index) AS affinity_index,
+    ROUND(naive_index) AS naive_index,
+    affinity_index,
+    index_low,
+    index_high,
+    is_notable,
     ROUND(spend_share, 5) AS spend_share,
-    suppressed_reason
+    reason
 FROM analytics.age_product_affinity
 LEFT JOIN analytics.age_bands USING (business_date, age_band)
 WHERE

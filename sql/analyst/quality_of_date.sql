@@ -1,8 +1,11 @@
 -- Can the figures of a date be trusted? The measures of each job and their usual values.
 -- Grain: one row per job, source table (empty: the job as a whole) and measure.
 -- Units: rows_* in rows, photos_* in photos, receipts_* in receipts, matched_share a share, mean_age_years in years,
--- n_age_errors in pairs of a true and an estimated age;
--- usual: median of the measure over the 28 dates before, null if there are none.
+-- n_age_errors in pairs of a true and an estimated age. Of the windows that end with the date: items_tested_* in items,
+-- notable_cells_* in cells, overdispersion_* a ratio (1: receipts are independent; repeated visits make it larger).
+-- Of each band, in the longest window: share_of_shoppers; reliability, the share of a difference from the other bands
+-- that survives the errors of age; kept_in_band, the share of its shoppers who are estimated to be in it; a warning if
+-- few are. usual: median of the measure over the 28 dates before, null if there are none.
 -- Parameters: $business_date.
 WITH history AS (
     SELECT

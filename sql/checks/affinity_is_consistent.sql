@@ -1,11 +1,16 @@
 -- Are the figures of each published cell within their bounds and consistent with each other?
 -- Grain: one row per published cell with a figure that is missing, out of bounds or inconsistent; `violated` names the
--- figures. Units: penetration and spend_share are shares, affinity_index is 100 x lift.
+-- figures. Hidden cells are left out.
+-- Units: penetration and spend_share are shares, naive_index is 100 x lift, the other indices are whole points.
 -- Parameters: $business_date.
 WITH cells AS (
-    SELECT *
+    SELECT
+        *,
+        COALESCE(reason IN ('too_few_receipts_to_correct', 'no_age_errors'), FALSE) AS is_uncorrected
     FROM analytics.age_affinity
-    WHERE business_date = $business_date
+    WHERE
+        business_date = $business_date
+        AND COALESCE(reason NOT LIKE 'fewer_than_%', TRUE)
 ),
 
 violations AS (
@@ -31,10 +36,10 @@ violations AS (
                     THEN 'penetration_all'
             END,
             CASE
-                WHEN (ABS(affinity_index * penetration_all - 100 * penetration) <= 1e-9) IS NOT TRUE
-                    THEN 'affinity_index'
+                WHEN (ABS(naive_index * penetration_all - 100 * penetration) <= 1e-9) IS NOT TRUE
+                    THEN 'naive_index'
             END,
-            CASE WHEN (ABS(100 * lift - affinity_index) <= 1e-9 * affinity_index) IS NOT TRUE THEN 'lift' END,
+            CASE WHEN (ABS(100 * lift - naive_index) <= 1e-9 * naive_index) IS NOT TRUE THEN 'lift' END,
             -- leverage = P(band) (penetration - penetration_all), so it is not larger than that difference.
             CASE
                 WHEN (
@@ -44,10 +49,40 @@ violations AS (
                     THEN 'leverage'
             END,
             -- Null if the band spent nothing; below zero or above one if returns exceed purchases.
-            CASE WHEN NOT COALESCE(ISFINITE(spend_share), TRUE) THEN 'spend_share' END
+            CASE
+                WHEN (ISFINITE(spend_share) AND (spend_share = 0) = (amount = 0)) IS FALSE
+                    THEN 'spend_share'
+            END,
+            -- Without a correction, the interval is that of the naive index.
+            CASE
+                WHEN
+                    CASE
+                        WHEN is_uncorrected THEN affinity_index IS NULL
+                        ELSE affinity_index >= 1
+                    END IS NOT TRUE
+                    THEN 'affinity_index'
+            END,
+            CASE
+                WHEN
+                    (
+                        index_low >= 1
+                        AND COALESCE(affinity_index, GREATEST(1, ROUND(naive_index))) BETWEEN index_low AND index_high
+                    ) IS NOT TRUE
+                    THEN 'interval'
+            END,
+            CASE
+                WHEN
+                    CASE WHEN is_uncorrected THEN q_value IS NULL ELSE q_value BETWEEN 0 AND 1 END IS NOT TRUE
+                    THEN 'q_value'
+            END,
+            CASE
+                WHEN
+                    is_notable IS DISTINCT FROM
+                    COALESCE(q_value <= 0.05 AND (index_low > 100 OR index_high < 100), FALSE)
+                    THEN 'is_notable'
+            END
         ) AS violated
     FROM cells
-    WHERE suppressed_reason IS NULL
 )
 
 SELECT *

@@ -1,4 +1,4 @@
--- Do the age bands of the date tile 0 to 120, and does every table of the date use only these bands?
+-- Do the age bands of the date tile 0 to 120, and do the published tables of the date use only these bands?
 -- Grain: one row per band that violates a rule. `violated`: `gap` (or overlap) between this band and the one before;
 -- `end`: the last band does not end at 120; `unknown`: not a band of the date. Units: years.
 -- Parameters: $business_date.
@@ -16,15 +16,11 @@ WITH bands AS (
 
 used AS (
     SELECT age_band
-    FROM restricted.receipt_ages
-    WHERE business_date = $business_date
-    UNION
-    SELECT age_band
-    FROM restricted.daily_counts
-    WHERE business_date = $business_date
-    UNION
-    SELECT age_band
     FROM analytics.age_affinity
+    WHERE business_date = $business_date
+    UNION
+    SELECT age_band
+    FROM analytics.age_offers
     WHERE business_date = $business_date
 )
 

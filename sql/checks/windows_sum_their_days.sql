@@ -1,74 +1,128 @@
--- Is every published cell the sum of the daily counts of its window, and is no cell missing?
--- A window of N days is the N dates that end with the business date.
--- Grain: one row per cell that differs from the sum (`counted_*`) or that is missing although it has ten receipts.
+-- Does every published cell follow from the daily counts of its window, and is no cell missing?
+-- A window of N days contains the counted dates among the N dates that end with the business date, except those of
+-- another model or error kernel. Counts are added by the bands of the business date, then rounded to the nearest five;
+-- a count below the limit that the reasons of hidden cells state (at least ten) must be hidden, any other published.
+-- Grain: one row per cell that is missing, does not belong to the window, or differs. counted_*: the true sums.
 -- Units: days, receipts, amounts in the currency of the store.
 -- Parameters: $business_date.
 WITH published AS (
-    SELECT *
+    SELECT
+        *,
+        -- Null if no cell is hidden.
+        MAX(TRY_CAST(REGEXP_EXTRACT(reason, '^fewer_than_(\d+)_receipts$', 1) AS INTEGER)) OVER () AS min_receipts
     FROM analytics.age_affinity
     WHERE business_date = $business_date
 ),
 
 windows AS (
-    SELECT DISTINCT window_days
-    FROM published
+    SELECT *
+    FROM (VALUES (1), (7), (28)) AS length (window_days)
+),
+
+bands AS (
+    SELECT
+        age_band,
+        from_years,
+        to_years
+    FROM analytics.age_bands
+    WHERE business_date = $business_date
+),
+
+versions AS (
+    SELECT
+        business_date,
+        MAX(text) FILTER (WHERE job = 'count_purchases' AND measure = 'counts_hash') AS counts_hash,
+        MAX(text) FILTER (WHERE job = 'score_photos' AND measure = 'model_version') AS model_version,
+        MAX(text) FILTER (WHERE job = 'score_photos' AND measure = 'kernel_version') AS kernel_version
+    FROM analytics.run_quality
+    WHERE business_date BETWEEN CAST($business_date AS DATE) - 27 AND $business_date
+    GROUP BY business_date
+),
+
+window_dates AS (
+    SELECT
+        windows.window_days,
+        versions.business_date,
+        COUNT(*) OVER (PARTITION BY windows.window_days) AS n_days
+    FROM versions
+    INNER JOIN versions AS own
+        ON
+            $business_date = own.business_date
+            AND versions.model_version IS NOT DISTINCT FROM own.model_version
+            AND versions.kernel_version IS NOT DISTINCT FROM own.kernel_version
+    INNER JOIN windows ON versions.business_date > CAST($business_date AS DATE) - windows.window_days
+    WHERE versions.counts_hash IS NOT NULL
 ),
 
 days AS (
     SELECT *
     FROM restricted.daily_counts
-    WHERE
-        -- No window is longer than a year. With two constants the scan skips the files of all other dates.
-        business_date BETWEEN CAST($business_date AS DATE) - 365 AND $business_date
-        AND business_date IN (
-            SELECT comparable_date
-            FROM analytics.comparable_dates
-            WHERE business_date = $business_date
-        )
+    WHERE business_date BETWEEN CAST($business_date AS DATE) - 27 AND $business_date
 ),
 
 counted AS (
     SELECT
-        windows.window_days,
-        days.age_band,
+        window_dates.window_days,
+        window_dates.n_days,
+        bands.age_band,
         days.level,
         days.item,
-        SUM(days.n_receipts) AS n_receipts,
+        SUM(days.n_receipts) AS n,
         SUM(days.quantity) AS quantity,
         SUM(days.amount) AS amount
     FROM days
-    INNER JOIN windows ON days.business_date > CAST($business_date AS DATE) - windows.window_days
-    GROUP BY windows.window_days, days.age_band, days.level, days.item
+    INNER JOIN window_dates USING (business_date)
+    INNER JOIN bands ON days.age_year BETWEEN bands.from_years AND bands.to_years
+    GROUP BY window_dates.window_days, window_dates.n_days, bands.age_band, days.level, days.item
 ),
 
-counted_days AS (
+items AS (
     SELECT
-        windows.window_days,
-        COUNT(DISTINCT days.business_date) AS n_days
-    FROM days
-    INNER JOIN windows ON days.business_date > CAST($business_date AS DATE) - windows.window_days
-    GROUP BY windows.window_days
+        window_days,
+        n_days,
+        level,
+        item,
+        SUM(n) AS n_all
+    FROM counted
+    GROUP BY window_days, n_days, level, item
+    HAVING SUM(n) > 0
 ),
 
 cells AS (
     SELECT
-        item_counts.window_days,
-        item_counts.age_band,
-        item_counts.level,
-        item_counts.item,
-        counted_days.n_days,
-        band_counts.n_receipts,
-        item_counts.n_receipts AS n_receipts_with_item,
-        item_counts.quantity,
-        item_counts.amount
-    FROM counted AS item_counts
-    LEFT JOIN counted AS band_counts
+        items.window_days,
+        bands.age_band,
+        items.level,
+        items.item,
+        items.n_days,
+        in_band.n AS n_band,
+        COALESCE(counted.n, 0) AS n,
+        5 * ROUND(counted.n / 5) AS n_rounded,
+        5 * ROUND(in_band.n / 5) AS n_band_rounded,
+        ROUND(items.n_all / 5) / ROUND(total.n_all / 5) AS penetration_all,
+        counted.quantity,
+        counted.amount,
+        counted.quantity * n_rounded / counted.n AS quantity_scaled,
+        counted.amount * n_rounded / counted.n AS amount_scaled,
+        in_band.amount * n_band_rounded / in_band.n AS amount_band
+    FROM items
+    CROSS JOIN bands
+    INNER JOIN items AS total
         ON
-            item_counts.window_days = band_counts.window_days
-            AND item_counts.age_band = band_counts.age_band
-            AND band_counts.level = 'all'
-    LEFT JOIN counted_days ON item_counts.window_days = counted_days.window_days
-    WHERE item_counts.level <> 'all'
+            items.window_days = total.window_days
+            AND total.level = 'all'
+    LEFT JOIN counted
+        ON
+            items.window_days = counted.window_days
+            AND items.level = counted.level
+            AND items.item = counted.item
+            AND bands.age_band = counted.age_band
+    LEFT JOIN counted AS in_band
+        ON
+            items.window_days = in_band.window_days
+            AND bands.age_band = in_band.age_band
+            AND in_band.level = 'all'
+    WHERE items.level <> 'all'
 )
 
 SELECT
@@ -79,28 +133,33 @@ SELECT
     published.n_days,
     cells.n_days AS counted_n_days,
     published.n_receipts,
-    cells.n_receipts AS counted_n_receipts,
+    cells.n_band AS counted_n_receipts,
     published.n_receipts_with_item,
-    cells.n_receipts_with_item AS counted_n_receipts_with_item,
+    cells.n AS counted_n_receipts_with_item,
     published.amount,
-    cells.amount AS counted_amount
+    cells.amount AS counted_amount,
+    published.reason
 FROM published
 FULL OUTER JOIN cells USING (window_days, age_band, level, item)
 WHERE
-    (
-        published.window_days IS NULL
-        AND cells.n_receipts_with_item >= 10
-    )
-    OR (
-        published.window_days IS NOT NULL
-        AND published.suppressed_reason IS NULL
-        AND (
+    -- A missing row on either side makes the comparison null.
+    CASE
+        WHEN published.reason LIKE 'fewer_than_%'
+            THEN published.n_days = cells.n_days AND cells.n < published.min_receipts
+        ELSE
             published.n_days = cells.n_days
-            AND published.n_receipts = cells.n_receipts
-            AND published.n_receipts_with_item = cells.n_receipts_with_item
-            -- A sum of doubles depends on the order of the rows.
-            AND ABS(published.quantity - cells.quantity) <= 1e-9 * ABS(cells.quantity) + 1e-6
-            AND ABS(published.amount - cells.amount) <= 1e-9 * ABS(cells.amount) + 1e-6
-        ) IS NOT TRUE
-    )
+            AND cells.n >= COALESCE(published.min_receipts, 10)
+            AND published.n_receipts = cells.n_band_rounded
+            AND published.n_receipts_with_item = cells.n_rounded
+            AND ABS(published.penetration_all - cells.penetration_all) <= 1e-12
+            -- A sum of doubles depends on the order of the rows, and so can the direction in which it is rounded.
+            AND ABS(published.quantity - cells.quantity_scaled) <= 0.5 + 1e-9 * ABS(cells.quantity) + 1e-6
+            AND ABS(published.amount - cells.amount_scaled) <= 0.5 + 1e-9 * ABS(cells.amount) + 1e-6
+            -- spend_share is null if the spending of the band rounds to 0.
+            AND COALESCE(
+                ABS(published.spend_share * cells.amount_band - published.amount)
+                <= 0.5 * ABS(published.spend_share) + 1e-9 * ABS(cells.amount) + 1e-6,
+                ABS(cells.amount_band) <= 0.5 + 1e-6
+            )
+    END IS NOT TRUE
 ORDER BY window_days, level, item, age_band

@@ -112,14 +112,17 @@ SELECT
     CAST(CASE WHEN indexed.n IS NOT NULL THEN estimates.affinity_index END AS INTEGER) AS affinity_index,
     CAST(
         CASE
+            -- GREATEST ignores a null: without this, a hidden cell would have a 1.
+            WHEN indexed.n IS NULL THEN NULL
             WHEN $uncorrected IS NOT NULL THEN GREATEST(1, ROUND(indexed.naive_index * EXP(-indexed.naive_margin)))
-            WHEN indexed.n IS NOT NULL THEN estimates.index_low
+            ELSE estimates.index_low
         END AS INTEGER
     ) AS index_low,
     CAST(
         CASE
-            WHEN $uncorrected IS NOT NULL THEN ROUND(indexed.naive_index * EXP(indexed.naive_margin))
-            WHEN indexed.n IS NOT NULL THEN estimates.index_high
+            WHEN indexed.n IS NULL THEN NULL
+            WHEN $uncorrected IS NOT NULL THEN GREATEST(1, ROUND(indexed.naive_index * EXP(indexed.naive_margin)))
+            ELSE estimates.index_high
         END AS INTEGER
     ) AS index_high,
     CASE WHEN indexed.n IS NOT NULL THEN estimates.q_value END AS q_value,
@@ -139,3 +142,4 @@ LEFT JOIN products
     ON
         indexed.level = 'product'
         AND indexed.item = products.product_id
+ORDER BY indexed.level, indexed.item, indexed.age_band

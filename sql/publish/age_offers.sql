@@ -1,12 +1,13 @@
 -- Which products should be offered to each adult age band?
--- A product qualifies if its index is notable and above 100, if it was sold in the last seven dates of the window, and
--- if at least $min_penetration of the band's receipts contain it. A band that begins below 18 has no offers. A product
--- with a legal age is offered only if $age_restricted is true, and never to a band that begins below 30.
--- Input: tables cells (from publish/age_affinity), bands, and index_of (level, item, age_band, exact log_index).
--- Grain: one row per band and rank, the highest index first; at most $n_offers per band, $n_per_category per category.
+-- A product qualifies if its index is notable and above 100, if it has a line in the last seven dates of the window,
+-- and if at least $min_penetration of the band's receipts contain it. A band that begins below 18 has no offers. A
+-- product with a legal age is offered only if $age_restricted is true, and never to a band that begins below 30.
+-- Input: tables cells (from publish/age_affinity), bands, products (from publish/products), and estimates, whose
+-- log_index is exact where affinity_index is rounded.
+-- Grain: one row per band and rank, the highest index first, ties by product_id; at most $n_offers per band and
+-- $n_per_category per category.
 -- Units: affinity_index: 100 = the average of all shoppers; penetration: share of the band's receipts.
--- Parameters: $business_date (last of the window), $min_penetration, $age_restricted, $n_offers,
--- $n_per_category.
+-- Parameters: $business_date (last of the window), $min_penetration, $age_restricted, $n_offers, $n_per_category.
 WITH qualified AS (
     SELECT
         cells.*,
@@ -53,7 +54,12 @@ SELECT
     penetration,
     FORMAT(
         'Bought {:.1f} times as often by {} as by all shoppers ({:.1f} to {:.1f}), on {:.1f} % of their receipts',
-        affinity_index / 100, age_band, index_low / 100, index_high / 100, 100 * penetration
+        -- FORMAT alone rounds 1.65 down, because the nearest double is smaller.
+        ROUND(affinity_index / 100, 1),
+        age_band,
+        ROUND(index_low / 100, 1),
+        ROUND(index_high / 100, 1),
+        ROUND(100 * penetration, 1)
     ) AS reason
 FROM ranked
 WHERE rank <= $n_offers

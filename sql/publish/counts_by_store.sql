@@ -8,9 +8,11 @@ SELECT
     items.number,
     daily_store_counts.age_year,
     DENSE_RANK() OVER (ORDER BY daily_store_counts.store_id) - 1 AS store,
-    SUM(daily_store_counts.n_receipts) AS n_receipts,
-    SUM(daily_store_counts.age_years_sum) AS age_years_sum
+    -- A sum of BIGINT is a HUGEINT, which becomes a slow Arrow decimal.
+    CAST(SUM(daily_store_counts.n_receipts) AS BIGINT) AS n_receipts,
+    CAST(SUM(daily_store_counts.age_years_sum) AS BIGINT) AS age_years_sum
 FROM restricted.daily_store_counts
 LEFT JOIN items USING (level, item)
 WHERE daily_store_counts.business_date IN (SELECT UNNEST(CAST($dates AS DATE[])))
 GROUP BY daily_store_counts.level, items.number, daily_store_counts.age_year, daily_store_counts.store_id
+ORDER BY daily_store_counts.level, items.number, daily_store_counts.age_year, store

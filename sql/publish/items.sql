@@ -2,7 +2,8 @@
 -- Grain: one row per level and item with a receipt, numbered from 0 within the level. parent: number of a product's
 -- category or a category's department, null for a department. min_age: legal age in years, 0 if there is none; that of a
 -- category or department holds for all of its products.
--- A category of several departments belongs to the first by name.
+-- A category of several departments belongs to the first by name. A product that was moved belongs to its newest
+-- category; its old category keeps its department.
 -- Input: table products, from publish/products.
 -- Parameters: $dates (list of business dates).
 WITH sold AS (
@@ -14,6 +15,15 @@ WITH sold AS (
         business_date IN (SELECT UNNEST(CAST($dates AS DATE[])))
         AND n_receipts > 0
         AND level <> 'all'
+),
+
+entries AS (
+    SELECT
+        category,
+        department,
+        COALESCE(min_age, 0) AS min_age
+    FROM restricted.catalogue
+    WHERE business_date IN (SELECT UNNEST(CAST($dates AS DATE[])))
 ),
 
 described AS (
@@ -29,7 +39,7 @@ described AS (
         category AS item,
         MIN(department) AS parent,
         MIN(min_age) AS min_age
-    FROM products
+    FROM entries
     GROUP BY category
     UNION ALL
     SELECT
@@ -37,7 +47,7 @@ described AS (
         department AS item,
         NULL AS parent,
         MIN(min_age) AS min_age
-    FROM products
+    FROM entries
     GROUP BY department
 ),
 

@@ -12,3 +12,4 @@ SELECT
 FROM restricted.catalogue
 WHERE business_date IN (SELECT UNNEST(CAST($dates AS DATE[])))
 GROUP BY product_id
+ORDER BY product_id

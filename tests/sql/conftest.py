@@ -23,26 +23,31 @@ SCHEMAS = {
 }
 
 # A consistent cell, bought by 20 % of the receipts of its band and of all receipts.
-MEASURES = {
+FIGURES = {
+    "n_receipts": 100,
     "n_receipts_with_item": 20,
     "quantity": 25.0,
     "amount": 50.0,
     "penetration": 0.2,
     "penetration_all": 0.2,
-    "affinity_index": 100.0,
+    "naive_index": 100.0,
     "lift": 1.0,
     "leverage": 0.0,
     "spend_share": 0.1,
+    "affinity_index": 100,
+    "index_low": 90,
+    "index_high": 110,
+    "q_value": 0.5,
+    "is_notable": False,
 }
+UNCORRECTED = {"affinity_index": None, "q_value": None}
 DEFAULTS = {
-    **MEASURES,
+    **FIGURES,
     "window_days": 7,
     "n_days": 7,
     "age_band": "30-44",
     "age_year": 40,
     "level": "category",
-    "n_receipts": 100,
-    "suppressed_reason": None,
     "age_years": 40.0,
     "true_age": 40.0,
     "photo_ids": ["photo_id"],
@@ -66,8 +71,9 @@ def _row(schema: pa.Schema, partial: dict) -> dict:
     if unknown := set(partial) - set(schema.names):
         raise ValueError(f"columns {sorted(unknown)} are not among {schema.names}")
     defaults = {f.name: DEFAULTS.get(f.name, BY_TYPE.get(f.type, f.name)) for f in schema}
-    if partial.get("suppressed_reason"):
-        defaults |= dict.fromkeys(MEASURES.keys() & set(schema.names))
+    if "is_notable" in defaults and (reason := partial.get("reason")):
+        # A hidden cell has no figures, another cell with a reason has no corrected index.
+        defaults |= dict.fromkeys(FIGURES) if reason.startswith("fewer_than") else UNCORRECTED
     return defaults | partial
 
 
