@@ -149,12 +149,13 @@ def _draw_lines(rng: np.random.Generator, n_receipts: int, n_products: int, n_st
     )
 
 
-@pytest.fixture
-def counted_warehouse(tmp_path: Path) -> Callable[..., Path]:
+@pytest.fixture(scope="session")
+def counted_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a warehouse as `count_purchases` leaves it, without Spark: `counted_warehouse(dates, receipts_per_day)`.
 
-    It contains counts, catalogue, age errors and the reports of the dates. The rows of a date depend only on the
-    arguments and the date. To change dates of an existing warehouse, pass `warehouse`. Like the jobs, this removes the
+    It contains counts, catalogue, age errors and the reports of the dates. Each call makes a new
+    folder, unless it is given an existing `warehouse`, in which it replaces the dates. The rows of a date depend only on
+    the arguments and the date. Like the jobs, this removes the
     report of `build_affinity` of these dates.
     """
 
@@ -163,11 +164,12 @@ def counted_warehouse(tmp_path: Path) -> Callable[..., Path]:
         receipts_per_day: int = 400,
         seed: int = 0,
         *,
-        warehouse: Path = tmp_path / "counted",
+        warehouse: Path | None = None,
         n_products: int = 12,
         n_stores: int = 2,
         versions: tuple[str, str | None] = ("model1", "kernel1"),
     ) -> Path:
+        warehouse = warehouse or tmp_path_factory.mktemp("counted")
         tables = Warehouse(str(warehouse))
         tables.create_tables()
         for date in dates:
