@@ -153,10 +153,9 @@ def _draw_lines(rng: np.random.Generator, n_receipts: int, n_products: int, n_st
 def counted_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write a warehouse as `count_purchases` leaves it, without Spark: `counted_warehouse(dates, receipts_per_day)`.
 
-    It contains counts, catalogue, age errors and the reports of the dates. Each call makes a new
-    folder, unless it is given an existing `warehouse`, in which it replaces the dates. The rows of a date depend only on
-    the arguments and the date. Like the jobs, this removes the
-    report of `build_affinity` of these dates.
+    It contains counts, catalogue, age errors and the reports of the dates. The rows of a date depend only on the
+    arguments and the date. Each call makes a new folder, unless it is given an existing `warehouse`, in which it
+    replaces the dates and, like the jobs, removes their report of `build_affinity`.
     """
 
     def write(
