@@ -1,4 +1,4 @@
-"""What the DAGs share: time zone, interpreter, pool and the operators for our programs. This file is not a DAG."""
+"""What the DAGs share: settings from the environment, and the operators for our programs. This file is not a DAG."""
 
 import functools
 import os
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import BaseHook, Context
+from airflow.sdk import BaseHook, BaseSensorOperator, Context
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -36,6 +36,17 @@ try:
     TIME_ZONE = ZoneInfo(os.environ.get("BREAD_SALT_TIME_ZONE", "UTC"))
 except (ZoneInfoNotFoundError, ValueError) as error:
     raise ValueError(f"BREAD_SALT_TIME_ZONE must be an IANA time zone such as Europe/Vienna: {error}") from error
+
+AGE_BANDS = os.environ.get("BREAD_SALT_AGE_BANDS", "").split()
+
+OFFER_AGE_RESTRICTED = os.environ.get("BREAD_SALT_OFFER_AGE_RESTRICTED", "false")
+if OFFER_AGE_RESTRICTED not in ("true", "false"):
+    raise ValueError(f"BREAD_SALT_OFFER_AGE_RESTRICTED is {OFFER_AGE_RESTRICTED!r}; it must be true or false")
+
+PUBLICATION_FLAGS = (f" --age-bands {shlex.join(AGE_BANDS)}" if AGE_BANDS else "") + (
+    " --offer-age-restricted" if OFFER_AGE_RESTRICTED == "true" else ""
+)
+"""For the shell commands of the programs that publish windows, so that they all publish the same."""
 
 _SHUTDOWN_SECONDS = 3
 """Airflow sends SIGKILL to the task five seconds after SIGTERM."""
@@ -97,3 +108,21 @@ class ProgramOperator(BashOperator):
         except AirflowTaskTimeout as error:
             self.on_kill()  # Airflow calls it only for AirflowTaskTimeout, which is converted here
             raise AirflowFailException(f"{self.task_id} reached its execution_timeout; clear it to continue") from error
+
+
+class NoActiveRunSensor(BaseSensorOperator):
+    """Waits until no run of another DAG is queued or running. The runs of a backfill are queued when it is created.
+
+    Args:
+        watched_dag_id: the other DAG.
+    """
+
+    def __init__(self, *, watched_dag_id: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.watched_dag_id = watched_dag_id
+
+    def poke(self, context: Context) -> bool:
+        """Return whether no run is active."""
+        n_active = context["ti"].get_dr_count(dag_id=self.watched_dag_id, states=["queued", "running"])
+        self.log.info("%d runs of %s are queued or running", n_active, self.watched_dag_id)
+        return n_active == 0

@@ -9,20 +9,21 @@ written tables (`checks`).
 replaces its date in every table, so repeating it is safe.
 
 **Read by** category managers and the offers team (`analytics`), auditors (`restricted`). A DAG that needs
-checked data is scheduled on the asset `bread_salt_analytics`: only `checks`, the last task, updates it.
+a checked date is scheduled on the asset `bread_salt_analytics`: only `checks`, the last task, updates it. A DAG
+that also reads earlier dates is scheduled on `bread_salt_windows` instead, see `rebuild_windows`.
 
 **A missed run** loses no data, because the landing zone keeps its files. Until it is repeated, readers have
 no tables for that date, and the windows of the next 27 dates contain one day less (`n_days` is the number
-of days in a window).
+of days in a window). When it has been repeated, the DAG `rebuild_windows` publishes those windows again.
 
 **Business date**: the day on which the data interval starts in the chain's time zone; the run starts at
 02:00 on the following day. A manually triggered run has no usable interval and needs the date:
 
     airflow dags trigger nightly_purchase_analytics --conf '{"business_date": "2026-11-15"}'
 
-**Backfill** oldest date first and one at a time, because a window reads the 27 dates before its own; then
-run the 27 dates after it again. Give the times with the chain's offset (without an offset they are UTC), and
-an end after 02:00 of the last day:
+**Backfill** one date at a time. The windows of later dates that contain a repeated date are rebuilt by the DAG
+`rebuild_windows`, once after the whole backfill. Give the times with the chain's offset (without an offset they
+are UTC), and an end after 02:00 of the last day:
 
     airflow backfill create --dag-id nightly_purchase_analytics --max-active-runs 1 \
         --reprocess-behavior completed --from-date 2026-11-09T00:00+01:00 --to-date 2026-11-15T23:59+01:00
@@ -39,6 +40,8 @@ Nightly and backfill runs may overlap: writers of different dates do not conflic
 - `BREAD_SALT_AGE_BANDS`: names of the age bands, separated by spaces, such as
   `under_18 18-29 30-44 45-59 60_plus`, which is the default. They must cover the ages 0 to 120. Dates are counted
   by year of age, so new bands need no recount: the next run publishes all its windows with them.
+- `BREAD_SALT_OFFER_AGE_RESTRICTED`: `true` offers products with a legal age, to bands that begin at 30 or later.
+  Default: `false`.
 - `BREAD_SALT_KERNEL_PHOTOS`: a labelled set (`labels.csv`, `final_files/`) of photos from the chain's own tills, from
   which the errors of the ages are measured. Default: the photos that the model held out.
 - `BREAD_SALT_DRIVER_MEMORY`: memory of each Spark driver. Default: `4g`.
@@ -60,10 +63,18 @@ from airflow.providers.standard.sensors.bash import BashSensor
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import DagRunProtocol
-from bread_salt import JOBS, POOL, PYTHON, QUOTED_PYTHON, TIME_ZONE, ProgramOperator, SparkJobOperator
+from bread_salt import (
+    JOBS,
+    POOL,
+    PUBLICATION_FLAGS,
+    PYTHON,
+    QUOTED_PYTHON,
+    TIME_ZONE,
+    ProgramOperator,
+    SparkJobOperator,
+)
 
 KERNEL_PHOTOS = os.environ.get("BREAD_SALT_KERNEL_PHOTOS", "")
-AGE_BANDS = os.environ.get("BREAD_SALT_AGE_BANDS", "").split()
 
 
 def business_date(params: Mapping[str, Any], dag_run: DagRunProtocol) -> str:
@@ -167,8 +178,7 @@ with DAG(
         task_id="build_affinity",
         bash_command=f"{QUOTED_PYTHON} -m jobs.build_affinity"
         " --business-date {{ business_date(params, dag_run) | quote }}"
-        " --warehouse {{ var.value.bread_salt_warehouse | quote }}"
-        + (f" --age-bands {shlex.join(AGE_BANDS)}" if AGE_BANDS else ""),
+        " --warehouse {{ var.value.bread_salt_warehouse | quote }}" + PUBLICATION_FLAGS,
         execution_timeout=timedelta(hours=1),
     )
 

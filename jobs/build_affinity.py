@@ -27,7 +27,7 @@ from jobs.stats.affinity import Z_95, Level, Window
 from jobs.stats.ages import YEARS, Floats
 from jobs.tables.bands import DEFAULT_BANDS, AgeBand, age_bands
 from jobs.tables.duck import connect
-from jobs.tables.night import DateSettings, Measure, Night
+from jobs.tables.night import DateSettings, Measure, Night, WarehouseSettings
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.windows import LEVELS, WINDOW_DAYS, WindowCounts, read_counts, read_versions, window_dates
 from model import kernel
@@ -56,8 +56,8 @@ ESTIMATES = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(DateSettings):
-    """Flags of the job."""
+class PublicationSettings(WarehouseSettings):
+    """Flags of every program that publishes windows."""
 
     age_bands: tuple[str, ...] = DEFAULT_BANDS
     """Bands of completed years; they must tile 0 to 120. Counts are kept by year, so a change needs no recount."""
@@ -83,6 +83,11 @@ class Settings(DateSettings):
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 <= self.offer_min_penetration <= 1:
             raise InputError(f"offer_min_penetration is {self.offer_min_penetration}; it must be a share, from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(PublicationSettings, DateSettings):
+    """Flags of the job."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,64 +1,69 @@
-"""Run all steps of one night without Airflow: score, match, count, publish, check.
+"""Run all steps of one or more nights without Airflow: score, match, count, publish, check.
+
+The dates are run oldest first. A date that fails stops the run. At the end, the published windows of other dates that
+contain one of them are rebuilt, once for all dates; see `rebuild_windows`.
 
 Exit code 1: a check of `sql/checks` returned rows. The written tables are kept, as under Airflow.
 """
 
+import datetime as dt
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from jobs import build_affinity, count_purchases, match_receipts, score_photos
-from jobs.query import failed_checks
-from jobs.tables.duck import connect
+from jobs import build_affinity, count_purchases, match_receipts, rebuild_windows, score_photos
+from jobs.query import passes_checks
 from jobs.tables.landing import landing_files, open_place
-from jobs.tables.night import LandingSettings
 from jobs.tables.schemas import LANDING
-from model.cli import run
+from model.cli import InputError, run
 
 STEPS = (score_photos, match_receipts, count_purchases, build_affinity)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(LandingSettings):
+class Settings(build_affinity.PublicationSettings):
     """Flags of all steps."""
 
+    business_date: tuple[dt.date, ...]
+    """One or more local days of the stores, YYYY-MM-DD."""
+    landing: str
+    """Landing zone: a folder or URI (s3a://, gs://, hdfs://)."""
     model: Path
     """Model folder."""
     kernel_photos: Path | None = None
     """Labelled set of photos from the chain's own tills. Default: the photos that the model held out."""
     grace_seconds: float = match_receipts.Settings.grace_seconds
     """Largest difference between the clocks of a camera and its till, seconds."""
-    age_bands: tuple[str, ...] = build_affinity.Settings.age_bands
-    """Bands of completed years; they must tile 0 to 120."""
-    min_receipts: int = build_affinity.Settings.min_receipts
-    """Smallest number of receipts in a published cell."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.business_date:
+            raise InputError("business_date has no date; wanted one or more, such as 2026-11-09")
         for step in STEPS:  # a wrong flag must fail before the first step
-            self.of(step)
+            self.of(step, self.business_date[0])
 
-    def of(self, step: Any) -> Any:
-        """Return the settings of one step."""
-        return step.Settings(**{field.name: getattr(self, field.name) for field in fields(step.Settings)})
+    def of(self, step: Any, business_date: dt.date) -> Any:
+        """Return the settings of one step on one date."""
+        flags = {field.name: getattr(self, field.name) for field in fields(step.Settings)}
+        return step.Settings(**{**flags, "business_date": business_date})
 
 
 def main(settings: Settings) -> None:
-    """Run the steps, then the checks."""
+    """Run the steps and the checks of each date, then rebuild the windows of the other dates."""
+    dates = sorted(set(settings.business_date))
     landing = open_place(settings.landing)
-    for table in LANDING:  # a missing table must fail before the first step writes
-        landing_files(landing, table, settings.business_date)
-    for step in STEPS:
-        step.main(settings.of(step))
-    with connect(settings.warehouse, restricted=True) as connection:
-        failed = failed_checks(connection, settings.business_date)
-    for name, answer in failed.items():
-        print(f"{name}: {len(answer.rows)} rows", file=sys.stderr)
-    if failed:
-        flags = f"--restricted --param business_date={settings.business_date} --warehouse {settings.warehouse}"
-        print(f"to see the rows: python -m jobs.query checks {flags}", file=sys.stderr)
-        sys.exit(1)
-    print(f"nightly: {settings.business_date}, all checks passed")
+    for date in dates:
+        for table in LANDING:  # a missing table must fail before the first step writes
+            landing_files(landing, table, date)
+    for date in dates:
+        for step in STEPS:
+            step.main(settings.of(step, date))
+        if not passes_checks(settings.warehouse, date):
+            sys.exit(1)
+        print(f"nightly: {date}, all checks passed")
+    flags = {field.name: getattr(settings, field.name) for field in fields(rebuild_windows.Settings)}
+    rebuild_windows.main(rebuild_windows.Settings(**flags))
 
 
 if __name__ == "__main__":

@@ -143,6 +143,18 @@ def failed_checks(connection: duckdb.DuckDBPyConnection, business_date: dt.date)
     return {name: answer for name, answer in answers.items() if answer.rows}
 
 
+def passes_checks(warehouse: str, business_date: dt.date) -> bool:
+    """Return whether all checks of a date pass; otherwise print their numbers of rows, and how to see the rows."""
+    with connect(warehouse, restricted=True) as connection:
+        failed = failed_checks(connection, business_date)
+    for name, answer in failed.items():
+        print(f"{name}: {len(answer.rows)} rows", file=sys.stderr)
+    if failed:
+        flags = f"--restricted --param business_date={business_date} --warehouse {warehouse}"
+        print(f"to see the rows: python -m jobs.query checks {flags}", file=sys.stderr)
+    return not failed
+
+
 def main(settings: Settings) -> None:
     """Print the rows of each statement, or with `expect_empty` their number."""
     if not settings.warehouse:

@@ -36,7 +36,10 @@ def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConne
     Raises:
         InputError: `warehouse` contains none of the tables, or one of them is from another version of this project.
     """
-    shown = {name: f"{warehouse.rstrip('/')}/{name}" for name in WAREHOUSE if restricted or not is_restricted(name)}
+    names = [name for name in WAREHOUSE if restricted or not is_restricted(name)]
+    names.sort(key=lambda name: name != "analytics/run_quality")
+    # The reports are opened first. Otherwise a job that ends now could report rows that we do not see.
+    shown = {name: f"{warehouse.rstrip('/')}/{name}" for name in names}
     try:
         written = {name: DeltaTable(uri) for name, uri in shown.items() if DeltaTable.is_deltatable(uri)}
     except (DeltaError, OSError, ValueError) as error:

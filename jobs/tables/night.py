@@ -25,13 +25,19 @@ Measure = float | str | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class DateSettings:
+class WarehouseSettings:
+    """Flags that every program takes that writes to the warehouse."""
+
+    warehouse: str
+    """Warehouse: a folder or URI; its Delta tables are created when missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DateSettings(WarehouseSettings):
     """Flags that every nightly job takes."""
 
     business_date: dt.date
     """Local day of the stores, YYYY-MM-DD."""
-    warehouse: str
-    """Warehouse: a folder or URI; its Delta tables are created when missing."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,11 +69,15 @@ def window_dates(versions: Mapping[dt.date, Versions], business_date: dt.date) -
 
 
 def stale_dates(versions: Mapping[dt.date, Versions]) -> list[dt.date]:
-    """Return the published dates whose windows contain other counts than the tables say now, oldest first."""
+    """Return the counted dates whose windows were not published from the counts of now, oldest first.
+
+    This includes dates whose publication was interrupted: they have no `windows_hash`. A date without counts is not
+    included, because it can't be published.
+    """
     return [
         date
         for date, version in sorted(versions.items())
-        if version.windows_hash and version.windows_hash != window_dates(versions, date).hash
+        if version.counts_hash and version.windows_hash != window_dates(versions, date).hash
     ]
 
 

@@ -1,5 +1,6 @@
 """Airflow without a database: a scratch home, our dags folder, and only these Variables and connections."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +27,9 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session", autouse=True)
 def airflow_environment(tmp_path_factory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("AGE_BANDS", "KERNEL_PHOTOS", "TIME_ZONE", "PYTHON", "SCORING_POOL", "DRIVER_MEMORY", "PRESET"):
-            patch.delenv(f"BREAD_SALT_{name}", raising=False)
+        for name in os.environ:
+            if name.startswith("BREAD_SALT_"):
+                patch.delenv(name)
         patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
         patch.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
         patch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[2]"}')
@@ -56,6 +58,11 @@ def load_dags(monkeypatch) -> Callable:
 @pytest.fixture
 def nightly(load_dags):
     return load_dags().dags["nightly_purchase_analytics"]
+
+
+@pytest.fixture
+def rebuilding(load_dags):
+    return load_dags().dags["rebuild_windows"]
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ def commands(load_dags, template_context, project) -> dict[str, str]:
     rendered = {}
     for dag in load_dags().dags.values():
         for task in dag.tasks:
+            if not (hasattr(task, "bash_command") or hasattr(task, "application")):
+                continue  # it runs no program
             task.render_template_fields(context)
             text = command(task).replace(sys.executable, "<python>").replace(str(project), "<project>")
             rendered[f"{dag.dag_id}.{task.task_id}.txt"] = text

@@ -1,9 +1,13 @@
-"""Frames with default values, a small chain with photos, and a model with random weights."""
+"""Frames with default values, a small chain with photos, a model with random weights, and a warehouse of counts."""
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import duckdb
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from pyspark.sql import DataFrame, SparkSession
@@ -11,6 +15,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs import sample_chain
 from jobs.tables.schemas import LANDING, WAREHOUSE
+from jobs.tables.warehouse import Warehouse
 from model import predict
 from model.network import AgeNetwork, NetworkConfig
 from model.release import checkpoint
@@ -85,3 +90,125 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "model"
     checkpoint.save(folder, AgeNetwork(NetworkConfig(image_size=32)), {})
     return folder
+
+
+BASKETS = """
+    WITH items AS (
+        SELECT receipt, store_id, age_year, 'all' AS level, '' AS item, 0 AS quantity FROM lines
+        UNION ALL SELECT receipt, store_id, age_year, 'department', department, quantity FROM lines
+        UNION ALL SELECT receipt, store_id, age_year, 'category', category, quantity FROM lines
+        UNION ALL SELECT receipt, store_id, age_year, 'product', product_id, quantity FROM lines
+    )
+    SELECT receipt, store_id, CAST(age_year AS INTEGER) AS age_year, level, item, SUM(quantity) AS quantity
+    FROM items
+    GROUP BY ALL
+"""
+COUNTS = {
+    "restricted/daily_counts": """
+        SELECT age_year, level, item, COUNT(*) AS n_receipts, SUM(quantity)::DOUBLE AS quantity,
+            2 * SUM(quantity)::DOUBLE AS amount
+        FROM baskets GROUP BY age_year, level, item ORDER BY ALL
+    """,
+    "restricted/daily_store_counts": """
+        SELECT store_id, level, item, CASE WHEN level = 'all' THEN age_year END AS age_year,
+            COUNT(*) AS n_receipts, SUM(age_year)::BIGINT AS age_years_sum
+        FROM baskets GROUP BY 1, 2, 3, 4 ORDER BY ALL
+    """,
+    "restricted/catalogue": """
+        SELECT DISTINCT product_id, 'Name of ' || product_id AS product_name, category, department,
+            CASE WHEN category = 'c0' THEN 18 END::INTEGER AS min_age
+        FROM lines ORDER BY ALL
+    """,
+}
+
+
+def _draw_lines(rng: np.random.Generator, n_receipts: int, n_products: int, n_stores: int) -> pa.Table:
+    """Return one row per receipt and product, with the estimated age; about 5 products to a receipt."""
+    products = np.arange(n_products)
+    popularity = 1 / (products + 10)
+    ages = rng.integers(15, 85, n_receipts)
+    young = ages + rng.normal(0, 6, n_receipts) < 40
+    parts = []
+    for group, tilt in ((young, -0.3), (~young, 0.3)):  # products of odd numbers are bought by the older
+        share = popularity * np.exp(tilt * np.where(products % 2, 1, -1))
+        receipts = np.repeat(np.flatnonzero(group), 1 + rng.poisson(4, group.sum()))
+        parts.append(np.stack([receipts, rng.choice(products, receipts.size, p=share / share.sum())]))
+    receipts, chosen = np.unique(np.concatenate(parts, axis=1), axis=1)
+    stores = rng.integers(0, n_stores, n_receipts)
+    n_categories = max(1, n_products // 6)
+    return pa.table(
+        {
+            "receipt": receipts,
+            "store_id": [f"s{number}" for number in stores[receipts]],
+            "age_year": np.clip(ages, 0, 100)[receipts],
+            "product_id": [f"p{number}" for number in chosen],
+            "category": [f"c{number % n_categories}" for number in chosen],
+            "department": [f"d{number % n_categories % 2}" for number in chosen],
+            "quantity": rng.integers(1, 4, receipts.size),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def counted_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write a warehouse as `count_purchases` leaves it, without Spark: `counted_warehouse(dates, receipts_per_day)`.
+
+    It contains counts, catalogue, age errors and the reports of the dates. The rows of a date depend only on the
+    arguments and the date. Each call makes a new folder, unless it is given an existing `warehouse`, in which it
+    replaces the dates and, like the jobs, removes their report of `build_affinity`.
+    """
+
+    def write(
+        dates: Iterable[dt.date],
+        receipts_per_day: int = 400,
+        seed: int = 0,
+        *,
+        warehouse: Path | None = None,
+        n_products: int = 12,
+        n_stores: int = 2,
+        versions: tuple[str, str | None] = ("model1", "kernel1"),
+    ) -> Path:
+        warehouse = warehouse or tmp_path_factory.mktemp("counted")
+        tables = Warehouse(str(warehouse))
+        tables.create_tables()
+        for date in dates:
+            rng = np.random.default_rng([seed, date.toordinal()])
+            with duckdb.connect() as connection:
+                connection.register("lines", _draw_lines(rng, receipts_per_day, n_products, n_stores))
+                connection.execute(f"CREATE TABLE baskets AS {BASKETS}")
+                counts = {
+                    name: connection.sql(statement).to_arrow_table().cast(WAREHOUSE[name].row_schema)
+                    for name, statement in COUNTS.items()
+                }
+            content = hashlib.sha256("".join(str(rows.to_pydict()) for rows in counts.values()).encode())
+            for name, rows in counts.items():
+                tables.replace(name, rows, date)
+            tables.replace("restricted/age_errors", _age_errors(versions[1]), date)
+            reports = {
+                "score_photos": {"model_version": versions[0], "kernel_version": versions[1]},
+                "match_receipts": {"matched_share": "1"},
+                "count_purchases": {"counts_hash": content.hexdigest()[:16]},
+                "build_affinity": {},
+            }
+            for job, texts in reports.items():
+                lines = [
+                    {"source_table": "", "measure": measure, "text": text}
+                    for measure, text in texts.items()
+                    if text is not None
+                ]
+                schema = WAREHOUSE["analytics/run_quality"].row_schema
+                tables.replace("analytics/run_quality", pa.Table.from_pylist(lines, schema), date, job=job)
+        return warehouse
+
+    return write
+
+
+def _age_errors(kernel_version: str | None) -> pa.Table:
+    """Return 400 pairs; none without a version."""
+    schema = WAREHOUSE["restricted/age_errors"].row_schema
+    if kernel_version is None:
+        return schema.empty_table()
+    rng = np.random.default_rng(list(kernel_version.encode()))
+    ages = rng.integers(10, 90, 400)
+    columns = [["held_out"] * 400, ages.astype(np.int32), ages + rng.normal(0, 7, 400)]
+    return pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)

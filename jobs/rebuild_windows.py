@@ -1,0 +1,65 @@
+"""Publish the windows again that contain a date whose counts have changed since.
+
+A window of 28 dates contains the 27 dates before its own. When a date is run again, this program brings the later dates
+up to date: it runs `build_affinity` and the checks of `sql/checks` for each date that is out of date, oldest first. It
+reads the warehouse only, no landing zone. Run it once after all dates of a backfill.
+
+- A date is out of date if its report says that other counts, another model or other age errors were published than the
+  warehouse contains now, or if its publication was interrupted.
+- After an interruption, run it again: it continues with the dates that are still out of date.
+- The flags of publication, such as the age bands, apply to the rebuilt dates only.
+
+Exit code 1: a check of `sql/checks` returned rows for a rebuilt date. The written tables are kept.
+"""
+
+import datetime as dt
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from jobs import build_affinity
+from jobs.query import passes_checks
+from jobs.tables.duck import connect
+from jobs.tables.windows import Versions, read_versions, stale_dates
+from model.cli import run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(build_affinity.PublicationSettings):
+    """Flags of the program."""
+
+
+def current_versions(warehouse: str) -> dict[dt.date, Versions]:
+    """Return the versions of every date with a report."""
+    with connect(warehouse, restricted=True) as connection:
+        return read_versions(connection)
+
+
+def main(settings: Settings) -> None:
+    """Find the stale dates; publish and check each."""
+    versions = current_versions(settings.warehouse)
+    rebuilt, failed = [], []
+    for date in tqdm(stale_dates(versions), "rebuild_windows", unit="date"):
+        versions = current_versions(settings.warehouse)
+        if date not in stale_dates(versions):  # a run has removed its counts or published it since the start
+            continue
+        build_affinity.main(build_affinity.Settings(business_date=date, **vars(settings)))
+        rebuilt.append(date)
+        if not passes_checks(settings.warehouse, date):
+            failed.append(date)
+    if uncounted := [date for date, version in versions.items() if not version.counts_hash]:
+        print(f"rebuild_windows: skipped, because they have no counts (run them again): {_listed(uncounted)}")
+    print(f"rebuild_windows: rebuilt {_listed(rebuilt)}" if rebuilt else "rebuild_windows: all windows are up to date")
+    if failed:
+        print(f"rebuild_windows: checks failed for {_listed(failed)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _listed(dates: Iterable[dt.date]) -> str:
+    return ", ".join(map(str, dates))
+
+
+if __name__ == "__main__":
+    run(main, Settings)
