@@ -40,6 +40,12 @@ def test_ages_explain_the_counts_they_are_estimated_from(shopper_ages, normal_ke
     assert ((counts - expected)[often] ** 2 / expected[often]).mean() == pytest.approx(1, abs=0.5)
 
 
+def test_more_receipts_than_temper_say_no_more(shopper_ages, normal_kernel):
+    share = [shoppers.ages(n * (shopper_ages @ normal_kernel(7)), normal_kernel(7, 1)) for n in (2e6, 2e8)]
+    assert apart(*share) < 0.005
+    assert apart(share[0], shopper_ages) > 0.02  # a wrong kernel remains wrong
+
+
 @pytest.mark.parametrize("age", [0, 33, 100])
 def test_one_receipt_has_an_age_near_its_estimate(normal_kernel, age):
     share = shoppers.ages(np.eye(101)[age], normal_kernel(6))
