@@ -34,6 +34,9 @@ from model import kernel
 from model.cli import InputError, run
 
 MIN_RECEIPTS_TO_CORRECT = 300
+"""Receipts of a window. On the sample chain, 95 % intervals of categories cover 87 % with 100 receipts, 92 to 93 % with
+200 and 300 (8 runs each).
+"""
 N_REPLICATES = 20
 MIN_KEPT = 0.5
 """Share of a band's shoppers with an estimate in the band; below it, the report has a warning."""

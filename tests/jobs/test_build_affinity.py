@@ -88,12 +88,11 @@ def test_offers_are_notable_products_of_adults_with_a_reason(published):
 
 
 def test_products_with_a_legal_age_are_offered_to_adults_from_30_if_the_setting_allows_it(published):
-    build_affinity.main(settings(published, offer_age_restricted=True))
+    bands = ("under_18", "18-29", "30-39", "40_plus")
+    build_affinity.main(settings(published, age_bands=bands, offer_age_restricted=True))
     try:
         offers = query(published, "SELECT age_band, product_id FROM analytics.age_offers")
-        restricted = {band for band, product in offers if int(product[1:]) % 4 == 0}
-        assert restricted
-        assert restricted <= {"30-44", "45-59", "60_plus"}
+        assert {band for band, product in offers if int(product[1:]) % 4 == 0} == {"30-39"}
     finally:
         build_affinity.main(settings(published))
 
@@ -105,7 +104,7 @@ def test_the_report_has_the_shoppers_and_what_survives_the_error_of_the_ages(pub
     assert shares[-1] == pytest.approx(25 / 70, abs=0.05)
     assert 0.3 < float(measures["reliability 18-29"]) < 1
     assert int(float(measures["items_tested_28_days"])) == 24 + 4 + 2
-    assert float(measures["overdispersion_7_days"]) < 1.5
+    assert 1 <= float(measures["overdispersion_7_days"]) < 3
     assert float(measures["notable_cells_7_days"]) > 10
 
 
@@ -127,7 +126,7 @@ def test_without_age_errors_the_naive_indices_are_published_with_intervals_and_t
     build_affinity.main(settings(warehouse))
     rows = query(
         warehouse,
-        "SELECT DISTINCT affinity_index, q_value, is_notable, reason, naive_index > index_low AND naive_index < index_high"
+        "SELECT DISTINCT affinity_index, q_value, is_notable, reason, ROUND(naive_index) BETWEEN index_low AND index_high"
         " FROM analytics.age_category_affinity WHERE n_receipts_with_item IS NOT NULL",
     )
     assert rows == [(None, None, False, "no_age_errors", True)]
@@ -138,20 +137,24 @@ def test_a_window_of_few_receipts_is_not_corrected(counted_warehouse):
     few = build_affinity.MIN_RECEIPTS_TO_CORRECT - 1
     warehouse = counted_warehouse(DATES[-1:], few)
     build_affinity.main(settings(warehouse))
-    reasons = query(warehouse, "SELECT DISTINCT reason FROM analytics.age_category_affinity ORDER BY reason")
+    reasons = query(warehouse, "SELECT DISTINCT reason FROM analytics.age_product_affinity ORDER BY reason")
     assert reasons == [("fewer_than_10_receipts",), ("too_few_receipts_to_correct",)]
     warehouse = counted_warehouse(DATES[-1:], few + 1)
     build_affinity.main(settings(warehouse))
     assert query(warehouse, "SELECT COUNT(affinity_index) > 0 FROM analytics.age_category_affinity") == [(True,)]
 
 
-@pytest.mark.parametrize("chain", [{"n_stores": 1}, {"n_products": 1}], ids=["one store", "one item"])
-def test_a_chain_with_one_store_or_one_item_is_published(counted_warehouse, chain):
+@pytest.mark.parametrize(
+    ("chain", "is_measured"), [({"n_stores": 1}, False), ({"n_stores": 2}, True), ({"n_products": 1}, False)]
+)
+def test_a_chain_with_one_store_or_one_item_is_published_without_a_measured_dispersion(
+    counted_warehouse, chain, is_measured
+):
     warehouse = counted_warehouse(DATES[-1:], 600, **chain)
     build_affinity.main(settings(warehouse))
     assert query(warehouse, "SELECT MIN(affinity_index) > 0 FROM analytics.age_product_affinity") == [(True,)]
     dispersion = query(warehouse, "SELECT value FROM analytics.run_quality WHERE measure = 'overdispersion_1_days'")
-    assert (dispersion == [(None,)]) == ("n_stores" in chain)
+    assert (dispersion != [(None,)]) == is_measured
 
 
 def test_an_item_on_every_receipt_has_the_index_100(counted_warehouse):
