@@ -38,8 +38,7 @@ def query(warehouse, statement) -> list[tuple]:
 def report(warehouse) -> dict[str, float | str]:
     rows = query(
         warehouse,
-        f"SELECT measure, COALESCE(text, CAST(value AS VARCHAR)) FROM analytics.run_quality "
-        f"WHERE job = 'build_affinity' AND business_date = '{DATES[-1]}'",
+        "SELECT measure, COALESCE(text, CAST(value AS VARCHAR)) FROM analytics.run_quality WHERE job = 'build_affinity'",
     )
     return dict(rows)
 
@@ -55,8 +54,8 @@ def published(counted_warehouse):
 def test_every_item_has_a_cell_in_every_band_and_window(published):
     cells = query(
         published,
-        "SELECT window_days, COUNT(*), COUNT(DISTINCT product_id), ANY_VALUE(n_days) FROM analytics.age_product_affinity"
-        " GROUP BY window_days ORDER BY window_days",
+        "SELECT window_days, COUNT(*), COUNT(DISTINCT product_id), ANY_VALUE(n_days)"
+        " FROM analytics.age_product_affinity GROUP BY window_days ORDER BY window_days",
     )
     assert cells == [(1, 5 * 24, 24, 1), (7, 5 * 24, 24, 2), (28, 5 * 24, 24, 2)]
     levels = query(published, "SELECT level, COUNT(DISTINCT item) FROM analytics.age_category_affinity GROUP BY level")
@@ -66,8 +65,8 @@ def test_every_item_has_a_cell_in_every_band_and_window(published):
 def test_a_product_of_the_young_is_notable_and_its_index_is_inside_its_interval(published):
     rows = query(
         published,
-        "SELECT age_band, affinity_index, index_low, index_high, q_value, is_notable FROM analytics.age_product_affinity"
-        " WHERE product_id = 'p2' AND window_days = 7 AND age_band IN ('18-29', '60_plus') ORDER BY age_band",
+        "SELECT age_band, affinity_index, index_low, index_high, q_value, is_notable"
+        " FROM analytics.age_product_affinity WHERE product_id = 'p2' AND window_days = 7 AND age_band IN ('18-29', '60_plus') ORDER BY age_band",
     )
     (young, *young_interval, young_q, young_notable), (old, *old_interval, _, old_notable) = (row[1:] for row in rows)
     assert young > 110
@@ -126,8 +125,8 @@ def test_without_age_errors_the_naive_indices_are_published_with_intervals_and_t
     build_affinity.main(settings(warehouse))
     rows = query(
         warehouse,
-        "SELECT DISTINCT affinity_index, q_value, is_notable, reason, ROUND(naive_index) BETWEEN index_low AND index_high"
-        " FROM analytics.age_category_affinity WHERE n_receipts_with_item IS NOT NULL",
+        "SELECT DISTINCT affinity_index, q_value, is_notable, reason,"
+        " ROUND(naive_index) BETWEEN index_low AND index_high FROM analytics.age_category_affinity WHERE n_receipts_with_item IS NOT NULL",
     )
     assert rows == [(None, None, False, "no_age_errors", True)]
     assert query(warehouse, "SELECT COUNT(*) FROM analytics.age_offers") == [(0,)]
