@@ -243,7 +243,7 @@ def test_the_command_line_answers_without_loading_spark_or_torch(warehouse):
     header, youngest, oldest = finished.stdout.splitlines()
     assert header.startswith("age_band,n_receipts")
     assert re.fullmatch(r"18-29,,,0\.25,.*", youngest)
-    assert oldest == "60_plus,,,,,,,fewer_than_10_receipts"
+    assert oldest == "60_plus,,,,,,,,,,,fewer_than_10_receipts"
 
 
 def test_a_wrong_statement_gives_one_error_line_and_exit_code_2(warehouse):
