@@ -160,7 +160,7 @@ def fit_window(counts: WindowCounts, kernels: Sequence[Floats], bands: Sequence[
                     "item": np.repeat(np.array(counted.items, dtype=object), len(bands)),
                     "age_band": [band.age_band for band in bands] * len(counted.items),
                     "log_index": estimated.indices.log_index.ravel(),
-                    "q_value": estimated.q_value.ravel().round(3),
+                    "q_value": np.ceil(1000 * estimated.q_value.ravel()) / 1000,  # never rounded down to significance
                     **{column: np.maximum(1, np.rint(values)).ravel() for column, values in points.items()},
                 },
                 schema=ESTIMATES,

@@ -1,7 +1,8 @@
 -- Which products should be offered to each adult age band?
--- A product qualifies if its index is notable and above 100, if it has a line in the last seven dates of the window,
--- and if at least $min_penetration of the band's receipts contain it. A band that begins below 18 has no offers. A
--- product with a legal age is offered only if $age_restricted is true, and never to a band that begins below 30.
+-- A product qualifies if its index is notable and at least 105 (1.1 times), if it has a line in the last seven dates of
+-- the window, and if at least $min_penetration of the band's receipts contain it. A band that begins below 18 has no
+-- offers. A product with a legal age is offered only if $age_restricted is true, and never to a band that begins below
+-- 30.
 -- Input: tables cells (from publish/age_affinity), bands, products (from publish/products), and estimates, whose
 -- log_index is exact where affinity_index is rounded.
 -- Grain: one row per band and rank, the highest index first, ties by product_id; at most $n_offers per band and
@@ -20,6 +21,7 @@ WITH qualified AS (
         cells.level = 'product'
         AND cells.is_notable
         AND cells.index_low > 100
+        AND cells.affinity_index >= 105
         AND cells.penetration >= $min_penetration
         AND bands.from_years >= 18
         AND (products.min_age = 0 OR ($age_restricted AND bands.from_years >= 30))

@@ -3,8 +3,7 @@
 -- category or a category's department, null for a department. min_age: legal age in years, 0 if there is none; that of a
 -- category or department holds for all of its products.
 -- A category of several departments belongs to the first by name. A product that was moved belongs to its newest
--- category; its old category keeps its department.
--- Input: table products, from publish/products.
+-- category with a receipt; its old category keeps its department.
 -- Parameters: $dates (list of business dates).
 WITH sold AS (
     SELECT DISTINCT
@@ -19,6 +18,8 @@ WITH sold AS (
 
 entries AS (
     SELECT
+        business_date,
+        product_id,
         category,
         department,
         COALESCE(min_age, 0) AS min_age
@@ -29,10 +30,15 @@ entries AS (
 described AS (
     SELECT
         'product' AS level,
-        product_id AS item,
-        category AS parent,
-        min_age
-    FROM products
+        entries.product_id AS item,
+        ARG_MAX(entries.category, entries.business_date) AS parent,
+        ARG_MAX(entries.min_age, entries.business_date) AS min_age
+    FROM entries
+    INNER JOIN sold
+        ON
+            sold.level = 'category'
+            AND entries.category = sold.item
+    GROUP BY entries.product_id
     UNION ALL
     SELECT
         'category' AS level,
