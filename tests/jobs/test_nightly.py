@@ -46,7 +46,9 @@ DUPLICATE = {
 
 
 def flags(chain: Path, warehouse: Path, model: Path) -> nightly.Settings:
-    return nightly.Settings(business_date=DATE, landing=str(chain / "landing"), warehouse=str(warehouse), model=model)
+    return nightly.Settings(
+        business_date=(DATE,), landing=str(chain / "landing"), warehouse=str(warehouse), model=model
+    )
 
 
 def contents(warehouse: Path) -> dict[str, list]:
@@ -161,7 +163,7 @@ def test_a_job_killed_during_a_write_leaves_the_old_rows_and_can_be_run_again(ni
     assert list(staging.iterdir())
     steps = flags(chain, warehouse, model_folder)
     for step in (match_receipts, count_purchases, build_affinity):
-        step.main(steps.of(step))
+        step.main(steps.of(step, DATE))
     assert contents(warehouse) == contents(night)
 
 
@@ -230,7 +232,9 @@ def test_wrong_input_stops_the_night_before_anything_is_written(landing, model_f
     model, warehouse = shutil.copytree(model_folder, tmp_path / "model"), tmp_path / "warehouse"
     spoil(landing, model)
     with pytest.raises(InputError, match=message):
-        nightly.main(nightly.Settings(business_date=DATE, landing=str(landing), warehouse=str(warehouse), model=model))
+        nightly.main(
+            nightly.Settings(business_date=(DATE,), landing=str(landing), warehouse=str(warehouse), model=model)
+        )
     assert not warehouse.exists()
 
 
@@ -246,13 +250,14 @@ def test_nightly_has_each_flag_of_its_steps_once():
         ("match_receipts", "--warehouse /proc/warehouse", "error: warehouse /proc/warehouse can't be written to"),
         ("match_receipts", "--grace-seconds 301", "error: grace_seconds is 301.0; it must be between 0 and 300"),
         ("match_receipts", "--business-date 9.11.2026", "--business-date: Invalid isoformat string: '9.11.2026'"),
+        ("nightly", "--model model --business-date", "error: business_date has no date; wanted one or more"),
         (
             "nightly",
             "--model model --age-bands under_18 20_plus",
             "error: age_bands is under_18 20_plus: 20_plus begins at 20",
         ),
     ],
-    ids=["unwritable", "out of range", "date form", "gap between bands"],
+    ids=["unwritable", "out of range", "date form", "no date", "gap between bands"],
 )
 def test_a_wrong_flag_gives_a_readable_error_and_exit_code_2(chain, tmp_path, module, arguments, message):
     job = program(module, *date_flags(chain / "landing", tmp_path / "warehouse"), *arguments.split())

@@ -4,9 +4,10 @@ import datetime as dt
 import shutil
 
 import pytest
+from deltalake import DeltaTable
 
 from jobs import build_affinity, query, rebuild_windows
-from jobs.tables import windows
+from jobs.tables import duck, windows
 from jobs.tables.duck import connect
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
@@ -187,6 +188,22 @@ def test_date_that_is_run_again_during_the_rebuild_is_skipped(*, backfilled, pub
     monkeypatch.setattr(rebuild_windows, "current_versions", current_versions)
     rebuild(backfilled)
     assert published == [DATES[3], *DATES[6:8]]
+
+
+def test_reports_are_opened_before_the_counts(*, counted_warehouse, monkeypatch):
+    """Otherwise a window could be published from old counts with the hash of new ones, and never be rebuilt."""
+    warehouse = counted_warehouse(DATES[:1], 20)
+    opened = []
+
+    class Recorded(DeltaTable):
+        def __init__(self, uri):
+            opened.append(uri.removeprefix(f"{warehouse}/"))
+            super().__init__(uri)
+
+    monkeypatch.setattr(duck, "DeltaTable", Recorded)
+    duck.connect(str(warehouse), restricted=True)
+    assert opened[0] == "analytics/run_quality"
+    assert sorted(opened) == sorted(WAREHOUSE)
 
 
 def test_flags_of_publication_reach_the_rebuilt_dates(*, backfilled):
