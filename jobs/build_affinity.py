@@ -6,7 +6,8 @@ In: `restricted/daily_counts`, `restricted/daily_store_counts` and `restricted/c
 
 - The affinity index is corrected for the error of the estimated ages (`jobs/stats/affinity.py`); it is published with
   its 95 % interval. A cell is notable if its q value is at most 0.05 and its interval does not contain 100.
-- Counts are protected: below ten they are hidden, others are rounded to the nearest five. Shares come from them.
+- Counts are protected: below ten they are hidden; others are rounded to the nearest 5 receipts in a window of one date,
+  10 in one of two to seven, 20 in a longer one. Shares come from the rounded counts.
 - A window contains only dates that were scored by the same model, with the same error kernel, as the business date.
 - A window with too few receipts, or a model without known errors, gives naive indices with intervals and the reason.
 """
@@ -29,7 +30,7 @@ from jobs.tables.bands import DEFAULT_BANDS, AgeBand, age_bands
 from jobs.tables.duck import connect
 from jobs.tables.night import DateSettings, Measure, Night, WarehouseSettings
 from jobs.tables.schemas import WAREHOUSE
-from jobs.tables.windows import LEVELS, WINDOW_DAYS, WindowCounts, read_counts, read_versions, window_dates
+from jobs.tables.windows import LEVELS, WINDOW_DAYS, WindowCounts, read_counts, read_versions, round_to, window_dates
 from model import kernel
 from model.cli import InputError, run
 
@@ -206,8 +207,9 @@ def publish(
         fit: its estimates; registered as `estimates`.
     """
     connection.register("estimates", fit.estimates)
-    counted = {"dates": list(dates), "window_days": days, "min_receipts": settings.min_receipts}
-    cells = read(connection, "age_affinity", **counted, uncorrected=fit.uncorrected)
+    counted = {"dates": list(dates), "window_days": days}
+    protection = {"min_receipts": settings.min_receipts, "round_to": round_to(len(dates))}
+    cells = read(connection, "age_affinity", **counted, **protection, uncorrected=fit.uncorrected)
     connection.register("cells", cells)
     return cells
 

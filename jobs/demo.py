@@ -156,7 +156,7 @@ def run_all(settings: Settings) -> None:
     compare_truth.main(
         compare_truth.Settings(landing=str(chain / "landing"), warehouse=str(warehouse), truth=chain / "truth")
     )
-    query = "analyst/top_products --param band=18-29 --param window_days=7"
+    query = "analyst/offers --param band=18-29"
     print(f"\nThe tables are in {warehouse}. To query them:")
     print(f"  .venv/bin/python -m jobs.query {query} --warehouse {warehouse}")
 

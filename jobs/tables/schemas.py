@@ -94,7 +94,7 @@ def is_restricted(name: str) -> bool:
 
 
 _AFFINITY = {
-    # Protected counts (fewer than ten are hidden, others are rounded to the nearest five), and ratios of them.
+    # Protected counts (fewer than ten are hidden, others are rounded), and ratios of them.
     "n_days": pa.int32(),  # dates in the window with counts; less than window_days at the start
     "n_receipts": pa.int64(),  # receipts of the band
     "n_receipts_with_item": pa.int64(),

@@ -1,6 +1,6 @@
 -- How much does each age band buy of a category or department?
 -- Grain: one row per band. A hidden band has its reason and no figures: its count is small, not zero.
--- Units: n_* in receipts, rounded to five; penetration: share of the band's receipts with the item; penetration_all: of
+-- Units: n_* in receipts, rounded; penetration: share of the band's receipts with the item; penetration_all: of
 -- all receipts; indices: 100 = the average of all shoppers; naive_index: from estimated ages as they are;
 -- affinity_index: corrected for their errors; index_low, index_high: its 95 % interval, or that of naive_index; amount
 -- in the currency of the store.

@@ -2,7 +2,7 @@
 -- Grain: one row per product with an index above 100, at most 50: first the notable ones (q_value at most 0.05, and an
 -- interval above 100), each group sorted by affinity_index. An index that is not notable can be chance. Hidden products
 -- (fewer than ten receipts in the band) are left out.
--- Units: n_receipts_with_item in receipts, rounded to five; penetration: share of the band's receipts with the product;
+-- Units: n_receipts_with_item in receipts, rounded; penetration: share of the band's receipts with the product;
 -- indices: 100 = the average of all shoppers. naive_index takes the estimated ages as they are; affinity_index is
 -- corrected for their errors, and null if that was not possible (reason says why); index_low, index_high: its 95 %
 -- interval, or that of naive_index.

@@ -1,7 +1,8 @@
 -- Does every published cell follow from the daily counts of its window, and is no cell missing?
 -- A window of N days contains the counted dates among the N dates that end with the business date, except those of
--- another model or error kernel. Counts are added by the bands of the business date, then rounded to the nearest five;
--- a count below the limit that the reasons of hidden cells state (at least ten) must be hidden, any other published.
+-- another model or error kernel. Counts are added by the bands of the business date, then rounded to
+-- the nearest 5 in a window with one counted date, 10 with two to seven, 20 with more. A count below the limit that the
+-- reasons of hidden cells state (at least ten) must be hidden, any other published.
 -- Grain: one row per cell that is missing, does not belong to the window, or differs. counted_*: the true sums.
 -- Units: days, receipts, amounts in the currency of the store.
 -- Parameters: $business_date.
@@ -82,7 +83,15 @@ items AS (
         n_days,
         level,
         item,
-        SUM(n) AS n_all
+        CASE WHEN n_days = 1 THEN 5 WHEN n_days <= 7 THEN 10 ELSE 20 END AS round_to,
+        SUM(n) AS n_all,
+        NULLIF(ABS(SUM(quantity) / n_all), 0) AS mean_quantity,
+        NULLIF(ABS(SUM(amount) / n_all), 0) AS mean_amount,
+        -- Amounts and quantities are rounded to round_to receipts, at the mean per receipt to one significant digit.
+        GREATEST(1, ROUND(round_to * ROUND(mean_quantity, -CAST(FLOOR(LOG10(mean_quantity)) AS INTEGER)))) / 2
+            AS quantity_margin,
+        GREATEST(1, ROUND(round_to * ROUND(mean_amount, -CAST(FLOOR(LOG10(mean_amount)) AS INTEGER)))) / 2
+            AS amount_margin
     FROM counted
     GROUP BY window_days, n_days, level, item
     HAVING SUM(n) > 0
@@ -97,9 +106,12 @@ cells AS (
         items.n_days,
         in_band.n AS n_band,
         COALESCE(counted.n, 0) AS n,
-        5 * ROUND(counted.n / 5) AS n_rounded,
-        5 * ROUND(in_band.n / 5) AS n_band_rounded,
-        ROUND(items.n_all / 5) / ROUND(total.n_all / 5) AS penetration_all,
+        items.quantity_margin,
+        items.amount_margin,
+        total.amount_margin AS amount_band_margin,
+        items.round_to * ROUND(counted.n / items.round_to) AS n_rounded,
+        items.round_to * ROUND(in_band.n / items.round_to) AS n_band_rounded,
+        ROUND(items.n_all / items.round_to) / ROUND(total.n_all / items.round_to) AS penetration_all,
         counted.quantity,
         counted.amount,
         counted.quantity * n_rounded / counted.n AS quantity_scaled,
@@ -153,13 +165,13 @@ WHERE
             AND published.n_receipts_with_item = cells.n_rounded
             AND ABS(published.penetration_all - cells.penetration_all) <= 1e-12
             -- A sum of doubles depends on the order of the rows, and so can the direction in which it is rounded.
-            AND ABS(published.quantity - cells.quantity_scaled) <= 0.5 + 1e-9 * ABS(cells.quantity) + 1e-6
-            AND ABS(published.amount - cells.amount_scaled) <= 0.5 + 1e-9 * ABS(cells.amount) + 1e-6
+            AND ABS(published.quantity - cells.quantity_scaled) <= cells.quantity_margin + 1e-9 * ABS(cells.quantity) + 1e-6
+            AND ABS(published.amount - cells.amount_scaled) <= cells.amount_margin + 1e-9 * ABS(cells.amount) + 1e-6
             -- spend_share is null if the spending of the band rounds to 0.
             AND COALESCE(
                 ABS(published.spend_share * cells.amount_band - published.amount)
-                <= 0.5 * ABS(published.spend_share) + 1e-9 * ABS(cells.amount) + 1e-6,
-                ABS(cells.amount_band) <= 0.5 + 1e-6
+                <= cells.amount_band_margin * ABS(published.spend_share) + 1e-9 * ABS(cells.amount) + 1e-6,
+                ABS(cells.amount_band) <= cells.amount_band_margin + 1e-6
             )
     END IS NOT TRUE
 ORDER BY window_days, level, item, age_band

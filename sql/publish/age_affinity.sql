@@ -1,14 +1,15 @@
 -- What does each age band buy in a window, in figures that protect people?
--- A count below $min_receipts is hidden, any other is rounded to the nearest five: in cells, bands, items and all
--- receipts alike. Amounts and quantities are scaled by rounded / true count and rounded to whole units. All ratios come
--- from these figures; the corrected index comes from table estimates.
+-- A count below $min_receipts is hidden, any other is rounded to the nearest multiple of $round_to: in cells, bands,
+-- items and all receipts alike. Amounts and quantities are scaled by rounded / true count, then rounded as coarsely as
+-- the counts: to $round_to times the item's mean per receipt, in whole units. With a known price, a finer amount tells
+-- the true count. All ratios come from these figures; the corrected index comes from table estimates.
 -- Input: tables bands (of the business date), products (from publish/products) and estimates (level, item, age_band,
 -- index, interval, q value).
 -- Grain: one row per band, level and item; every band has a row for every item sold in the window.
 -- Units: receipts; penetration and spend_share are shares of 1; indices: 100 = the average of all shoppers; index_low,
 -- index_high: 95 % interval of affinity_index, or of naive_index (Katz et al. 1978) where affinity_index is null.
--- Parameters: $dates (list of business dates), $window_days, $min_receipts, $uncorrected (the reason why there are no
--- estimates; null if there are).
+-- Parameters: $dates (list of business dates), $window_days, $min_receipts, $round_to (receipts), $uncorrected (the
+-- reason why there are no estimates; null if there are).
 WITH counted AS (
     SELECT
         bands.age_band,
@@ -23,25 +24,38 @@ WITH counted AS (
     GROUP BY bands.age_band, days.level, days.item
 ),
 
-items AS (
+means AS (
     SELECT
         level,
         item,
-        5 * ROUND(SUM(n) / 5) AS n_all
+        SUM(n) AS n,
+        NULLIF(ABS(SUM(quantity) / SUM(n)), 0) AS quantity,
+        NULLIF(ABS(SUM(amount) / SUM(n)), 0) AS amount
     FROM counted
-    WHERE level <> 'all'
     GROUP BY level, item
     HAVING SUM(n) > 0
 ),
 
+-- The means are rounded to one significant digit, because the multiples show them.
+items AS (
+    SELECT
+        level,
+        item,
+        $round_to * ROUND(n / $round_to) AS n_all,
+        GREATEST(1, ROUND($round_to * ROUND(quantity, -CAST(FLOOR(LOG10(quantity)) AS INTEGER)))) AS quantity_step,
+        GREATEST(1, ROUND($round_to * ROUND(amount, -CAST(FLOOR(LOG10(amount)) AS INTEGER)))) AS amount_step
+    FROM means
+),
+
 in_bands AS (
     SELECT
-        age_band,
-        n,
-        amount,
-        5 * ROUND(n / 5) AS n_rounded,
-        5 * ROUND(SUM(n) OVER () / 5) AS n_all
+        counted.age_band,
+        items.n_all,
+        $round_to * ROUND(counted.n / $round_to) AS n_rounded,
+        items.amount_step
+        * ROUND(counted.amount * n_rounded / NULLIF(counted.n, 0) / items.amount_step) AS amount_rounded
     FROM counted
+    INNER JOIN items USING (level, item)
     WHERE level = 'all'
 ),
 
@@ -51,18 +65,21 @@ cells AS (
         items.level,
         items.item,
         bands.age_band,
+        items.quantity_step,
+        items.amount_step,
         counted.quantity,
         counted.amount,
         in_bands.n_all AS receipts_all,
         items.n_all AS with_item_all,
         CASE WHEN counted.n >= $min_receipts THEN counted.n END AS n_true,
-        CASE WHEN counted.n >= $min_receipts THEN 5 * ROUND(counted.n / 5) END AS n,
+        CASE WHEN counted.n >= $min_receipts THEN $round_to * ROUND(counted.n / $round_to) END AS n,
         CASE WHEN counted.n >= $min_receipts THEN in_bands.n_rounded END AS n_band,
-        ROUND(in_bands.amount * in_bands.n_rounded / NULLIF(in_bands.n, 0)) AS amount_band
+        in_bands.amount_rounded AS amount_band
     FROM items
     CROSS JOIN bands
     LEFT JOIN in_bands USING (age_band)
     LEFT JOIN counted USING (level, item, age_band)
+    WHERE items.level <> 'all'
 ),
 
 measured AS (
@@ -73,8 +90,8 @@ measured AS (
         n,
         n_band,
         receipts_all,
-        ROUND(quantity * n / n_true) AS quantity,
-        ROUND(amount * n / n_true) AS amount,
+        quantity_step * ROUND(quantity * n / n_true / quantity_step) AS quantity,
+        amount_step * ROUND(amount * n / n_true / amount_step) AS amount,
         amount_band,
         n / n_band AS penetration,
         CASE WHEN n IS NOT NULL THEN with_item_all / receipts_all END AS penetration_all
