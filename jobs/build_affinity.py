@@ -29,7 +29,15 @@ from jobs.tables.bands import DEFAULT_BANDS, AgeBand, age_bands
 from jobs.tables.duck import connect
 from jobs.tables.night import DateSettings, Measure, Night, WarehouseSettings
 from jobs.tables.schemas import WAREHOUSE
-from jobs.tables.windows import LEVELS, WINDOW_DAYS, WindowCounts, read_counts, read_versions, window_dates
+from jobs.tables.windows import (
+    LEVELS,
+    WINDOW_DAYS,
+    WindowCounts,
+    longest_window,
+    read_counts,
+    read_versions,
+    window_dates,
+)
 from model import kernel
 from model.cli import InputError, run
 
@@ -232,7 +240,7 @@ def main(settings: Settings) -> None:
     """Read, estimate, protect, write."""
     bands = age_bands(settings.age_bands)
     with Night(settings, "build_affinity") as night, connect(settings.warehouse, restricted=True) as connection:
-        chosen = window_dates(read_versions(connection), night.date)
+        chosen = window_dates(read_versions(connection, *longest_window(night.date)), night.date)
         kernels = error_kernels(connection, night.date)
         band_rows = pa.Table.from_pylist(
             [band._asdict() for band in bands], WAREHOUSE["analytics/age_bands"].row_schema

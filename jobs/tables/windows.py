@@ -44,15 +44,27 @@ class WindowDates:
         return [date for date in self.used if date > business_date - dt.timedelta(days=days)]
 
 
-def read_versions(connection: duckdb.DuckDBPyConnection) -> dict[dt.date, Versions]:
-    """Return the versions of every date with a report."""
-    rows = connection.execute(sql.load("publish/versions")).fetchall()
-    return {date: Versions(*versions) for date, *versions in rows}
+def longest_window(business_date: dt.date) -> tuple[dt.date, dt.date]:
+    """Return the first and the last date of the longest window that ends with `business_date`."""
+    return business_date - dt.timedelta(days=max(WINDOW_DAYS) - 1), business_date
+
+
+def read_versions(
+    connection: duckdb.DuckDBPyConnection, first: dt.date = dt.date.min, last: dt.date = dt.date.max
+) -> dict[dt.date, Versions]:
+    """Return the versions of the dates `first` to `last` that have a report.
+
+    The reports of two years take 2 s to read, those of a window 0.1 s.
+    """
+    limits = duckdb.ConstantExpression(first), duckdb.ConstantExpression(last)
+    dates = duckdb.ColumnExpression("business_date").between(*limits)
+    rows = connection.sql(sql.load("publish/versions")).filter(dates).fetchall()
+    return {date: Versions(*versions) for date, *versions in sorted(rows)}
 
 
 def window_dates(versions: Mapping[dt.date, Versions], business_date: dt.date) -> WindowDates:
     """Return the dates of the longest window that ends with `business_date`."""
-    first = business_date - dt.timedelta(days=max(WINDOW_DAYS) - 1)
+    first, _ = longest_window(business_date)
     counted = {
         date: version
         for date, version in sorted(versions.items())
