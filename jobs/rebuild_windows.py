@@ -22,7 +22,7 @@ from tqdm import tqdm
 from jobs import build_affinity
 from jobs.query import passes_checks
 from jobs.tables.duck import connect
-from jobs.tables.windows import Versions, read_versions, stale_dates
+from jobs.tables.windows import Versions, longest_window, read_versions, stale_dates
 from model.cli import run
 
 
@@ -31,25 +31,27 @@ class Settings(build_affinity.PublicationSettings):
     """Flags of the program."""
 
 
-def current_versions(warehouse: str) -> dict[dt.date, Versions]:
-    """Return the versions of every date with a report."""
+def current_versions(warehouse: str, *dates: dt.date) -> dict[dt.date, Versions]:
+    """Return the versions of now, of all dates or of those between two; see `read_versions`."""
     with connect(warehouse, restricted=True) as connection:
-        return read_versions(connection)
+        return read_versions(connection, *dates)
 
 
 def main(settings: Settings) -> None:
     """Find the stale dates; publish and check each."""
     versions = current_versions(settings.warehouse)
+    uncounted = [date for date, version in versions.items() if not version.counts_hash]
     rebuilt, failed = [], []
     for date in tqdm(stale_dates(versions), "rebuild_windows", unit="date"):
-        versions = current_versions(settings.warehouse)
+        versions = current_versions(settings.warehouse, *longest_window(date))
         if date not in stale_dates(versions):  # a run has removed its counts or published it since the start
+            uncounted += [] if versions[date].counts_hash else [date]
             continue
         build_affinity.main(build_affinity.Settings(business_date=date, **vars(settings)))
         rebuilt.append(date)
         if not passes_checks(settings.warehouse, date):
             failed.append(date)
-    if uncounted := [date for date, version in versions.items() if not version.counts_hash]:
+    if uncounted:
         print(f"rebuild_windows: skipped, because they have no counts (run them again): {_listed(uncounted)}")
     print(f"rebuild_windows: rebuilt {_listed(rebuilt)}" if rebuilt else "rebuild_windows: all windows are up to date")
     if failed:

@@ -3,7 +3,7 @@
 -- Grain: one row per offending cell. Units: receipts.
 -- offence: `not_blanked`: a hidden cell that still has a figure; `several_reasons`: hidden cells with different limits;
 -- `unknown_reason`; `too_few`: a cell that is not hidden, with fewer than ten receipts or an unknown number;
--- `not_rounded`: a count that is not a multiple of five, or an amount or quantity that is not a whole number.
+-- `not_rounded`: a count that is not a multiple of ten, or an amount or quantity that is not a whole number.
 -- Parameters: $business_date.
 WITH cells AS (
     SELECT
@@ -51,8 +51,8 @@ offences AS (
             WHEN (n_receipts_with_item >= 10 AND n_receipts >= 10) IS NOT TRUE THEN 'too_few'
             WHEN
                 (
-                    n_receipts % 5 = 0
-                    AND n_receipts_with_item % 5 = 0
+                    n_receipts % 10 = 0
+                    AND n_receipts_with_item % 10 = 0
                     AND amount = ROUND(amount)
                     AND quantity = ROUND(quantity)
                 ) IS NOT TRUE

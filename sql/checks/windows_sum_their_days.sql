@@ -1,8 +1,7 @@
 -- Does every published cell follow from the daily counts of its window, and is no cell missing?
 -- A window of N days contains the counted dates among the N dates that end with the business date, except those of
--- another model or error kernel. Counts are added by the bands of the business date, then rounded to
--- the nearest 5 in a window with one counted date, 10 with two to seven, 20 with more. A count below the limit that the
--- reasons of hidden cells state (at least ten) must be hidden, any other published.
+-- another model or error kernel. Counts are added by the bands of the business date, then rounded to the nearest ten. A
+-- count below the limit that the reasons of hidden cells state (at least ten) must be hidden, any other published.
 -- Grain: one row per cell that is missing, does not belong to the window, or differs. counted_*: the true sums.
 -- Units: days, receipts, amounts in the currency of the store.
 -- Parameters: $business_date.
@@ -83,14 +82,13 @@ items AS (
         n_days,
         level,
         item,
-        CASE WHEN n_days = 1 THEN 5 WHEN n_days <= 7 THEN 10 ELSE 20 END AS round_to,
         SUM(n) AS n_all,
         NULLIF(ABS(SUM(quantity) / n_all), 0) AS mean_quantity,
         NULLIF(ABS(SUM(amount) / n_all), 0) AS mean_amount,
-        -- Amounts and quantities are rounded to round_to receipts, at the mean per receipt to one significant digit.
-        GREATEST(1, ROUND(round_to * ROUND(mean_quantity, -CAST(FLOOR(LOG10(mean_quantity)) AS INTEGER)))) / 2
+        -- Amounts and quantities are rounded to ten receipts, at the mean per receipt to one significant digit.
+        GREATEST(1, ROUND(10 * ROUND(mean_quantity, -CAST(FLOOR(LOG10(mean_quantity)) AS INTEGER)))) / 2
             AS quantity_margin,
-        GREATEST(1, ROUND(round_to * ROUND(mean_amount, -CAST(FLOOR(LOG10(mean_amount)) AS INTEGER)))) / 2
+        GREATEST(1, ROUND(10 * ROUND(mean_amount, -CAST(FLOOR(LOG10(mean_amount)) AS INTEGER)))) / 2
             AS amount_margin
     FROM counted
     GROUP BY window_days, n_days, level, item
@@ -109,9 +107,9 @@ cells AS (
         items.quantity_margin,
         items.amount_margin,
         total.amount_margin AS amount_band_margin,
-        items.round_to * ROUND(counted.n / items.round_to) AS n_rounded,
-        items.round_to * ROUND(in_band.n / items.round_to) AS n_band_rounded,
-        ROUND(items.n_all / items.round_to) / ROUND(total.n_all / items.round_to) AS penetration_all,
+        10 * ROUND(counted.n / 10) AS n_rounded,
+        10 * ROUND(in_band.n / 10) AS n_band_rounded,
+        ROUND(items.n_all / 10) / ROUND(total.n_all / 10) AS penetration_all,
         counted.quantity,
         counted.amount,
         counted.quantity * n_rounded / counted.n AS quantity_scaled,

@@ -30,15 +30,16 @@ def settings(warehouse, date=DATES[-1], **flags) -> Settings:
     return Settings(business_date=date, warehouse=str(warehouse), **flags)
 
 
-def query(warehouse, statement) -> list[tuple]:
+def query(warehouse, *lines) -> list[tuple]:
     with connect(str(warehouse), restricted=True) as connection:
-        return connection.execute(statement).fetchall()
+        return connection.execute(" ".join(lines)).fetchall()
 
 
 def report(warehouse) -> dict[str, float | str]:
     rows = query(
         warehouse,
-        "SELECT measure, COALESCE(text, CAST(value AS VARCHAR)) FROM analytics.run_quality WHERE job = 'build_affinity'",
+        "SELECT measure, COALESCE(text, CAST(value AS VARCHAR)) FROM analytics.run_quality",
+        "WHERE job = 'build_affinity'",
     )
     return dict(rows)
 
@@ -66,7 +67,8 @@ def test_a_product_of_the_young_is_notable_and_its_index_is_inside_its_interval(
     rows = query(
         published,
         "SELECT age_band, affinity_index, index_low, index_high, q_value, is_notable"
-        " FROM analytics.age_product_affinity WHERE product_id = 'p2' AND window_days = 7 AND age_band IN ('18-29', '60_plus') ORDER BY age_band",
+        " FROM analytics.age_product_affinity WHERE product_id = 'p2' AND window_days = 7",
+        "AND age_band IN ('18-29', '60_plus') ORDER BY age_band",
     )
     (young, *young_interval, young_q, young_notable), (old, *old_interval, _, old_notable) = (row[1:] for row in rows)
     assert young > 110
@@ -126,7 +128,8 @@ def test_without_age_errors_the_naive_indices_are_published_with_intervals_and_t
     rows = query(
         warehouse,
         "SELECT DISTINCT affinity_index, q_value, is_notable, reason,"
-        " ROUND(naive_index) BETWEEN index_low AND index_high FROM analytics.age_category_affinity WHERE n_receipts_with_item IS NOT NULL",
+        " ROUND(naive_index) BETWEEN index_low AND index_high FROM analytics.age_category_affinity",
+        "WHERE n_receipts_with_item IS NOT NULL",
     )
     assert rows == [(None, None, False, "no_age_errors", True)]
     assert query(warehouse, "SELECT COUNT(*) FROM analytics.age_offers") == [(0,)]

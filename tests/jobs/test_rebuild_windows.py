@@ -175,19 +175,20 @@ def test_date_without_counts_is_skipped_and_named(*, counted_warehouse, publishe
     assert f"skipped, because they have no counts (run them again): {DATES[1]}\n" in capsys.readouterr().out
 
 
-def test_date_that_is_run_again_during_the_rebuild_is_skipped(*, backfilled, published, monkeypatch):
+def test_date_that_is_run_again_during_the_rebuild_is_skipped(*, backfilled, published, monkeypatch, capsys):
     published.clear()
     read = rebuild_windows.current_versions
 
-    def current_versions(warehouse):
-        versions = read(warehouse)
-        if published:  # a run of this date has begun
+    def current_versions(warehouse, *dates):
+        versions = read(warehouse, *dates)
+        if published and DATES[5] in versions:  # a run of this date has begun
             versions[DATES[5]] = versions[DATES[5]]._replace(counts_hash=None)
         return versions
 
     monkeypatch.setattr(rebuild_windows, "current_versions", current_versions)
     rebuild(backfilled)
     assert published == [DATES[3], *DATES[6:8]]
+    assert f"skipped, because they have no counts (run them again): {DATES[5]}\n" in capsys.readouterr().out
 
 
 def test_reports_are_opened_before_the_counts(*, counted_warehouse, monkeypatch):
