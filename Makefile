@@ -33,7 +33,7 @@ bench-scale: .venv java ## measure how the nightly jobs grow with the size of th
 	python tests/bench/bench_scale.py
 
 bench-publish: .venv ## measure build_affinity for a million receipts and 10,000 products
-	python tests/bench/bench_publish.py --receipts 1000000 4000000
+	OMP_NUM_THREADS=1 python tests/bench/bench_publish.py --receipts 1000000 4000000
 
 bench-score: .venv java ## measure the photos scored per second on this machine
 	python tests/bench/bench_score.py
