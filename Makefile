@@ -7,7 +7,7 @@ SHELL := bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check constraints bench-scale bench-score bench-affinity bench-ablations bench-kernel clean java uv
+.PHONY: help demo test check constraints bench-scale bench-publish bench-score bench-affinity bench-ablations bench-kernel clean java uv
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -31,6 +31,9 @@ constraints: | uv ## update constraints.txt to the newest compatible versions
 
 bench-scale: .venv java ## measure how the nightly jobs grow with the size of the chain
 	python tests/bench/bench_scale.py
+
+bench-publish: .venv ## measure build_affinity for a million receipts and 10,000 products
+	OMP_NUM_THREADS=1 python tests/bench/bench_publish.py --receipts 1000000 4000000
 
 bench-score: .venv java ## measure the photos scored per second on this machine
 	python tests/bench/bench_score.py
