@@ -48,6 +48,11 @@ PUBLICATION_FLAGS = (f" --age-bands {shlex.join(AGE_BANDS)}" if AGE_BANDS else "
 )
 """For the shell commands of the programs that publish windows, so that they all publish the same."""
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Environment of the same programs: their matrices are small. On two busy cores, several threads took 81 s of CPU
+instead of 30, because they wait for each other.
+"""
+
 _SHUTDOWN_SECONDS = 3
 """Airflow sends SIGKILL to the task five seconds after SIGTERM."""
 

@@ -65,6 +65,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import DagRunProtocol
 from bread_salt import (
     JOBS,
+    ONE_THREAD,
     POOL,
     PUBLICATION_FLAGS,
     PYTHON,
@@ -179,6 +180,8 @@ with DAG(
         bash_command=f"{QUOTED_PYTHON} -m jobs.build_affinity"
         " --business-date {{ business_date(params, dag_run) | quote }}"
         " --warehouse {{ var.value.bread_salt_warehouse | quote }}" + PUBLICATION_FLAGS,
+        env=ONE_THREAD,
+        append_env=True,
         execution_timeout=timedelta(hours=1),
     )
 

@@ -29,7 +29,7 @@ import shlex
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Asset
-from bread_salt import PUBLICATION_FLAGS, QUOTED_PYTHON, TIME_ZONE, NoActiveRunSensor, ProgramOperator
+from bread_salt import ONE_THREAD, PUBLICATION_FLAGS, QUOTED_PYTHON, TIME_ZONE, NoActiveRunSensor, ProgramOperator
 
 with DAG(
     dag_id="rebuild_windows",
@@ -57,6 +57,8 @@ with DAG(
         task_id="rebuild",
         bash_command=f"{QUOTED_PYTHON} -m jobs.rebuild_windows"
         " --warehouse {{ var.value.bread_salt_warehouse | quote }}" + PUBLICATION_FLAGS,
+        env=ONE_THREAD,
+        append_env=True,
         retries=0,  # a retry would not repeat a failed check
         execution_timeout=timedelta(hours=4),
         outlets=[Asset("bread_salt_windows")],

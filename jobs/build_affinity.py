@@ -34,6 +34,7 @@ from jobs.tables.windows import (
     LEVELS,
     WINDOW_DAYS,
     WindowCounts,
+    WindowDates,
     longest_window,
     read_counts,
     read_versions,
@@ -48,8 +49,8 @@ MIN_RECEIPTS_TO_CORRECT = 300
 """
 ROUND_TO = 10
 """Published counts are multiples of this. Each window adds an equation for the hidden counts of its dates: with
-multiples of 5, least squares find 1.6 to 1.7 times as many of these counts as a guess, with multiples of 10, 1.2 to 1.35
-times (`tests/jobs/test_attacker.py`, chains of 100 to 1,000 receipts a date).
+multiples of 5, least squares find 1.6 to 1.7 times as many of these counts as a guess, with multiples of 10, 1.2 to
+1.35 times (`tests/jobs/test_attacker.py`, chains of 100 to 1,000 receipts a date).
 """
 N_REPLICATES = 20
 MIN_KEPT = 0.5
@@ -57,6 +58,9 @@ MIN_KEPT = 0.5
 
 MAX_INDEX = 1e6
 """Upper end of a published interval: a cell with hardly any receipts has an interval without end."""
+
+BANDS, OFFERS = "analytics/age_bands", "analytics/age_offers"
+PRODUCTS, CATEGORIES = "analytics/age_product_affinity", "analytics/age_category_affinity"
 
 ESTIMATES = pa.schema(
     {
@@ -246,40 +250,44 @@ def conform(rows: pa.Table, name: str) -> pa.Table:
     return rows.select(schema.names).cast(schema)
 
 
+def publish_windows(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, window_of: WindowDates, bands: Sequence[AgeBand]
+) -> tuple[pa.Table, dict[str, Measure]]:
+    """Return the cells of all windows, and measures for the report. The tables of the longest stay registered."""
+    kernels = error_kernels(connection, settings.business_date)
+    measures: dict[str, Measure] = {
+        "windows_hash": window_of.hash,
+        "dates_left_out": " ".join(map(str, window_of.left_out)) or "none",
+    }
+    fits: dict[tuple[dt.date, ...], Fit] = {}
+    cells = []
+    for days in tqdm(WINDOW_DAYS, "build_affinity", unit="window"):
+        dates = tuple(window_of.within(settings.business_date, days))
+        connection.register("products", read(connection, "products", dates=list(dates)))
+        if dates not in fits:  # in the first days of a chain, the windows are the same
+            fits[dates] = fit_window(read_counts(connection, dates), kernels, bands, settings.min_receipts)
+        cells.append(publish(connection, settings, days, dates, fits[dates]))
+        n_notable = pc.sum(cells[-1]["is_notable"]).as_py() or 0
+        of_window = {**fits[dates].measures, "notable_cells": n_notable}
+        measures |= {f"{name}_{days}_days": value for name, value in of_window.items()}
+    return pa.concat_tables(cells), {**measures, **fits[dates].bands}
+
+
 def main(settings: Settings) -> None:
     """Read, estimate, protect, write."""
     bands = age_bands(settings.age_bands)
     with Night(settings, "build_affinity") as night, connect(settings.warehouse, restricted=True) as connection:
-        chosen = window_dates(read_versions(connection, *longest_window(night.date)), night.date)
-        kernels = error_kernels(connection, night.date)
-        band_rows = pa.Table.from_pylist(
-            [band._asdict() for band in bands], WAREHOUSE["analytics/age_bands"].row_schema
-        )
+        window_of = window_dates(read_versions(connection, *longest_window(night.date)), night.date)
+        band_rows = pa.Table.from_pylist([band._asdict() for band in bands], WAREHOUSE[BANDS].row_schema)
         connection.register("bands", band_rows)
-        night.measure(windows_hash=chosen.hash, dates_left_out=" ".join(map(str, chosen.left_out)) or "none")
-        fits: dict[tuple[dt.date, ...], Fit] = {}
-        cells = []
-        for days in tqdm(WINDOW_DAYS, "build_affinity", unit="window"):
-            dates = tuple(chosen.within(night.date, days))
-            connection.register("products", read(connection, "products", dates=list(dates)))
-            if dates not in fits:  # in the first days of a chain, the windows are the same
-                fits[dates] = fit_window(read_counts(connection, dates), kernels, bands, settings.min_receipts)
-            cells.append(publish(connection, settings, days, dates, fits[dates]))
-            n_notable = pc.sum(cells[-1]["is_notable"]).as_py() or 0
-            measures = {**fits[dates].measures, "notable_cells": n_notable}
-            night.measure(**{f"{name}_{days}_days": value for name, value in measures.items()})
-        table = pa.concat_tables(cells)
-        is_product = pc.equal(table["level"], "product")
-        products = table.filter(is_product).rename_columns({"item": "product_id"})
-        night.replace("analytics/age_bands", band_rows)
-        night.replace("analytics/age_product_affinity", conform(products, "analytics/age_product_affinity"))
-        night.replace(
-            "analytics/age_category_affinity",
-            conform(table.filter(pc.invert(is_product)), "analytics/age_category_affinity"),
-        )
-        # The tables and the fit of the longest window, the last one.
-        night.measure(**fits[dates].bands)
-        night.replace("analytics/age_offers", conform(offers(connection, settings), "analytics/age_offers"))
+        cells, measures = publish_windows(connection, settings, window_of, bands)
+        is_product = pc.equal(cells["level"], "product")
+        products = cells.filter(is_product).rename_columns({"item": "product_id"})
+        night.measure(**measures)
+        night.replace(BANDS, band_rows)
+        night.replace(PRODUCTS, conform(products, PRODUCTS))
+        night.replace(CATEGORIES, conform(cells.filter(pc.invert(is_product)), CATEGORIES))
+        night.replace(OFFERS, conform(offers(connection, settings), OFFERS))
 
 
 if __name__ == "__main__":
