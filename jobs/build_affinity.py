@@ -6,8 +6,8 @@ In: `restricted/daily_counts`, `restricted/daily_store_counts` and `restricted/c
 
 - The affinity index is corrected for the error of the estimated ages (`jobs/stats/affinity.py`); it is published with
   its 95 % interval. A cell is notable if its q value is at most 0.05 and its interval does not contain 100.
-- Counts are protected: below ten they are hidden; others are rounded to the nearest 5 receipts in a window of one date,
-  10 in one of two to seven, 20 in a longer one. Shares come from the rounded counts.
+- Counts are protected: below ten they are hidden, others are rounded to the nearest ten. Shares come from the rounded
+  counts.
 - A window contains only dates that were scored by the same model, with the same error kernel, as the business date.
 - A window with too few receipts, or a model without known errors, gives naive indices with intervals and the reason.
 """
