@@ -5,8 +5,8 @@ the dates whose published windows contain a date that has been run again since, 
 counts, and runs the checks for them (`rebuild`). It reads no landing zone. A whole backfill causes one rebuild. After
 an ordinary night nothing is out of date, and `rebuild` ends within seconds.
 
-**Writes** these dates of the Delta tables under `<warehouse>/analytics`, with the current age bands. Readers see either
-the old or the new rows of a date.
+**Writes** these dates of the Delta tables under `<warehouse>/analytics`, with the current age bands. In each table,
+readers see either the old or the new rows of a date; the tables are replaced one after the other.
 
 **Read by** the readers of `analytics`. When `rebuild` succeeds, all windows are up to date and it updates the asset
 `bread_salt_windows`, also if it had nothing to rebuild. Schedule a DAG on that asset if it reads several dates, and on
@@ -14,8 +14,8 @@ the old or the new rows of a date.
 DAG is scheduled: it would trigger itself.
 
 **A missed run** leaves windows with the old counts of repeated dates. The next run rebuilds them, so nothing is lost.
-An interrupted run is continued in the same way. If a check fails, `rebuild` fails and names the dates. It is not
-retried, because the rebuilt dates are no longer out of date and would not be checked again.
+An interrupted run is continued in the same way. If a check fails, `rebuild` fails and names the dates; they stay out
+of date, so each further run publishes and checks them again until they pass.
 
 **Run it by hand** at any time; it waits for the nightly runs:
 
@@ -59,7 +59,8 @@ with DAG(
         " --warehouse {{ var.value.bread_salt_warehouse | quote }}" + PUBLICATION_FLAGS,
         env=ONE_THREAD,
         append_env=True,
-        retries=0,  # a retry would not repeat a failed check
+        retries=2,  # a nightly run may start meanwhile and write the same date
+        retry_delay=timedelta(minutes=5),
         execution_timeout=timedelta(hours=4),
         outlets=[Asset("bread_salt_windows")],
     )

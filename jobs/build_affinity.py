@@ -35,6 +35,7 @@ from jobs.tables.windows import (
     WINDOW_DAYS,
     WindowCounts,
     WindowDates,
+    check_unchanged,
     longest_window,
     read_counts,
     read_versions,
@@ -154,7 +155,8 @@ def fit_window(counts: WindowCounts, kernels: Sequence[Floats], bands: Sequence[
     if not kernels:
         return Fit(uncorrected="no_age_errors")
     if n_receipts < MIN_RECEIPTS_TO_CORRECT:
-        return Fit(uncorrected="too_few_receipts_to_correct")
+        needed = f"{MIN_RECEIPTS_TO_CORRECT} receipts are needed to correct indices"
+        return Fit(uncorrected="too_few_receipts_to_correct", measures={"warning": needed})
     levels = [counts.levels[name] for name in LEVELS]
     estimates = window.estimate(
         Window(counts_by_store=counts.by_store, kernel=kernels[0], replicates=np.array(kernels[1:])),
@@ -270,7 +272,8 @@ def publish_windows(
         n_notable = pc.sum(cells[-1]["is_notable"]).as_py() or 0
         of_window = {**fits[dates].measures, "notable_cells": n_notable}
         measures |= {f"{name}_{days}_days": value for name, value in of_window.items()}
-    return pa.concat_tables(cells), {**measures, **fits[dates].bands}
+    longest = tuple(window_of.within(settings.business_date, WINDOW_DAYS[-1]))
+    return pa.concat_tables(cells), {**measures, **fits[longest].bands}
 
 
 def main(settings: Settings) -> None:
@@ -278,6 +281,7 @@ def main(settings: Settings) -> None:
     bands = age_bands(settings.age_bands)
     with Night(settings, "build_affinity") as night, connect(settings.warehouse, restricted=True) as connection:
         window_of = window_dates(read_versions(connection, *longest_window(night.date)), night.date)
+        check_unchanged(settings.warehouse, night.date, window_of)
         band_rows = pa.Table.from_pylist([band._asdict() for band in bands], WAREHOUSE[BANDS].row_schema)
         connection.register("bands", band_rows)
         cells, measures = publish_windows(connection, settings, window_of, bands)

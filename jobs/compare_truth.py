@@ -20,6 +20,7 @@ import pyarrow.dataset as ds
 import sql
 from jobs.tables.duck import Answer, connect, execute, register_tables, render
 from jobs.tables.schemas import LANDING, UNDATED
+from jobs.tables.windows import WINDOW_DAYS
 from model.cli import InputError, run
 
 TRUTH: dict[str, pa.Schema] = {
@@ -30,7 +31,7 @@ TRUTH: dict[str, pa.Schema] = {
 
 BUSINESS_DATE = pa.field("business_date", pa.date32())
 
-OFFER_WINDOW_DAYS = 28
+OFFER_WINDOW_DAYS = max(WINDOW_DAYS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

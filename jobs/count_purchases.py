@@ -23,6 +23,8 @@ from model.cli import run
 MAX_FIGURE = 1e9
 """Largest quantity or amount of a line, so that sums in ten-thousandths fit into 64 bits."""
 
+ALCOHOL_AGE = 18
+
 COUNTED = ("restricted/daily_counts", "restricted/daily_store_counts", "restricted/catalogue")
 """The tables that `counts_hash` covers."""
 
@@ -117,9 +119,13 @@ def sum_baskets(spark: SparkSession, table: str, baskets: DataFrame) -> DataFram
 
 
 def sold_products(products: DataFrame, lines: DataFrame) -> DataFrame:
-    """Return the usable products that have a usable line, with the columns of `restricted/catalogue`."""
+    """Return the usable products that have a usable line, with the columns of `restricted/catalogue`.
+
+    Alcohol without a legal age has that of `ALCOHOL_AGE`: otherwise it could be offered to the young.
+    """
     sold = products.join(lines.select("product_id"), on="product_id", how="left_semi")
-    return sold.select("product_id", "product_name", "category", "department", "min_age")
+    legal_age = F.coalesce("min_age", F.when(F.col("is_alcohol"), F.lit(ALCOHOL_AGE)))
+    return sold.select("product_id", "product_name", "category", "department", legal_age.cast("int").alias("min_age"))
 
 
 def content_hash(tables: Mapping[str, DataFrame]) -> str:

@@ -9,7 +9,8 @@ reads the warehouse only, no landing zone. Run it once after all dates of a back
 - After an interruption, run it again: it continues with the dates that are still out of date.
 - The flags of publication, such as the age bands, apply to the rebuilt dates only.
 
-Exit code 1: a check of `sql/checks` returned rows for a rebuilt date. The written tables are kept.
+Exit code 1: a check of `sql/checks` returned rows for a rebuilt date. The written tables are kept. The date stays out
+of date, so the next run publishes and checks it again.
 """
 
 import datetime as dt
@@ -22,6 +23,8 @@ from tqdm import tqdm
 from jobs import build_affinity
 from jobs.query import passes_checks
 from jobs.tables.duck import connect
+from jobs.tables.schemas import WAREHOUSE
+from jobs.tables.warehouse import Warehouse
 from jobs.tables.windows import Versions, longest_window, read_versions, stale_dates
 from model.cli import run
 
@@ -37,6 +40,12 @@ def current_versions(warehouse: str, *dates: dt.date) -> dict[dt.date, Versions]
         return read_versions(connection, *dates)
 
 
+def withdraw_report(warehouse: str, date: dt.date) -> None:
+    """Remove the report of a published date, so that the next run publishes and checks it again."""
+    rows = WAREHOUSE["analytics/run_quality"].row_schema.empty_table()
+    Warehouse(warehouse).replace("analytics/run_quality", rows, date, job="build_affinity")
+
+
 def main(settings: Settings) -> None:
     """Find the stale dates; publish and check each."""
     versions = current_versions(settings.warehouse)
@@ -50,6 +59,7 @@ def main(settings: Settings) -> None:
         build_affinity.main(build_affinity.Settings(business_date=date, **vars(settings)))
         rebuilt.append(date)
         if not passes_checks(settings.warehouse, date):
+            withdraw_report(settings.warehouse, date)
             failed.append(date)
     if uncounted:
         print(f"rebuild_windows: skipped, because they have no counts (run them again): {_listed(uncounted)}")

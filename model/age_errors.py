@@ -4,6 +4,7 @@ They are the held-out photos of the model folder, or photos with known ages from
 better: a camera above a till makes other errors than the photos of a labelled set.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +36,10 @@ class AgeErrors:
     remark: str
     """Where the pairs are from, which photos were left out, or why there are no pairs."""
 
-    @property
-    def version(self) -> str | None:
-        """Version of the pairs, as `kernel.version`; None if there are none."""
-        return kernel.version(self.true_years, self.estimated_years) if len(self.true_years) else None
+    version: str | None
+    """Identifies the pairs, 12 hexadecimal digits; None if there are none. For photos, it is a hash of the files and
+    their ages: estimates differ in the last digits between machines, and dates of other versions share no window.
+    """
 
     @property
     def summary(self) -> str:
@@ -90,11 +91,14 @@ def of_held_out(model: Path) -> AgeErrors:
         true_years=true.to_numpy(np.int64),
         estimated_years=estimated.to_numpy(np.float64),
         remark=f"held out by {model.name}",
+        version=kernel.version(true.to_numpy(np.int64), estimated.to_numpy(np.float64)) if len(frame) else None,
     )
 
 
 def _no_pairs(reason: str) -> AgeErrors:
-    return AgeErrors(source=HELD_OUT, true_years=np.empty(0, np.int64), estimated_years=np.empty(0), remark=reason)
+    return AgeErrors(
+        source=HELD_OUT, true_years=np.empty(0, np.int64), estimated_years=np.empty(0), remark=reason, version=None
+    )
 
 
 def of_photos(model: Path, folder: Path) -> AgeErrors:
@@ -129,9 +133,11 @@ def of_photos(model: Path, folder: Path) -> AgeErrors:
     left_out = f"{n_unreadable} unreadable and {n_learnt} that the model was trained on left out"
     if not is_new.any():
         raise InputError(f"none of the {len(readable)} photos of {folder} can be used: {left_out}")
+    used = [f"{digest} {age}" for digest, age, new in zip(scored.digests, scored.ages, is_new, strict=True) if new]
     return AgeErrors(
         source=KERNEL_PHOTOS,
         true_years=scored.ages[is_new],
         estimated_years=estimated[readable][is_new].round(4),
         remark=f"photos of {folder}, {left_out}",
+        version=hashlib.sha256("\n".join(sorted(used)).encode()).hexdigest()[:12],
     )

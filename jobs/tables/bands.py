@@ -9,6 +9,8 @@ from model.cli import InputError
 MAX_AGE_YEARS = 120
 """Upper end of the last band, completed years."""
 
+MAX_ESTIMATED_YEARS = 100
+
 DEFAULT_BANDS = ("under_18", "18-29", "30-44", "45-59", "60_plus")
 """The pages of `model.explore` and `model.evaluate` show the same bands: `model/evaluation/metrics.py`."""
 
@@ -53,5 +55,10 @@ def age_bands(names: Sequence[str]) -> list[AgeBand]:
         raise InputError(
             f"age_bands is {' '.join(names)}: it ends at {expected_from - 1}, it must end at {MAX_AGE_YEARS} "
             "(write the last band as 60_plus)"
+        )
+    if bands[-1].from_years > MAX_ESTIMATED_YEARS:
+        raise InputError(
+            f"age_bands is {' '.join(names)}: {bands[-1].age_band} is empty, because ages are estimated up to "
+            f"{MAX_ESTIMATED_YEARS}"
         )
     return bands

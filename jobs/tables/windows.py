@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import sql
+from jobs.tables.duck import connect
 
 WINDOW_DAYS = (1, 7, 28)
 N_YEARS = 101
@@ -78,6 +79,20 @@ def window_dates(versions: Mapping[dt.date, Versions], business_date: dt.date) -
         left_out=[date for date in counted if date not in used],
         hash=hashlib.sha256(content.encode()).hexdigest()[:16],
     )
+
+
+def check_unchanged(warehouse: str, business_date: dt.date, window_of: WindowDates) -> None:
+    """Check, after all tables were opened, that no date of the window has been run again in the meantime.
+
+    A connection opens the reports first, then the counts: a job that starts in between removes the counts of its date.
+
+    Raises:
+        RuntimeError: a date has other counts now. Run the job again.
+    """
+    with connect(warehouse, restricted=True) as connection:
+        now = window_dates(read_versions(connection, *longest_window(business_date)), business_date)
+    if now.hash != window_of.hash:
+        raise RuntimeError(f"a date in the windows of {business_date} was changed by another job meanwhile; run again")
 
 
 def stale_dates(versions: Mapping[dt.date, Versions]) -> list[dt.date]:

@@ -6,7 +6,7 @@
 WITH cells AS (
     SELECT
         *,
-        COALESCE(reason IN ('too_few_receipts_to_correct', 'no_age_errors'), FALSE) AS is_uncorrected
+        COALESCE(reason IN ('too_few_receipts_to_correct', 'no_age_errors', 'category_without_receipts'), FALSE) AS is_uncorrected
     FROM analytics.age_affinity
     WHERE
         business_date = $business_date

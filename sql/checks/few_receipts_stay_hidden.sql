@@ -47,7 +47,7 @@ offences AS (
                 THEN 'not_blanked'
             WHEN is_hidden AND reason <> MIN(reason) FILTER (WHERE is_hidden) OVER () THEN 'several_reasons'
             WHEN is_hidden THEN NULL
-            WHEN reason NOT IN ('too_few_receipts_to_correct', 'no_age_errors') THEN 'unknown_reason'
+            WHEN reason NOT IN ('too_few_receipts_to_correct', 'no_age_errors', 'category_without_receipts') THEN 'unknown_reason'
             WHEN (n_receipts_with_item >= 10 AND n_receipts >= 10) IS NOT TRUE THEN 'too_few'
             WHEN
                 (

@@ -165,6 +165,9 @@ WHERE
             -- A sum of doubles depends on the order of the rows, and so can the direction in which it is rounded.
             AND ABS(published.quantity - cells.quantity_scaled) <= cells.quantity_margin + 1e-9 * ABS(cells.quantity) + 1e-6
             AND ABS(published.amount - cells.amount_scaled) <= cells.amount_margin + 1e-9 * ABS(cells.amount) + 1e-6
+            -- Multiples of whole numbers; the margin is half of them.
+            AND published.quantity % (2 * cells.quantity_margin) = 0
+            AND published.amount % (2 * cells.amount_margin) = 0
             -- spend_share is null if the spending of the band rounds to 0.
             AND COALESCE(
                 ABS(published.spend_share * cells.amount_band - published.amount)

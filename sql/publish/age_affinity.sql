@@ -131,14 +131,14 @@ SELECT
         CASE
             -- GREATEST ignores a null: without this, a hidden cell would have a 1.
             WHEN indexed.n IS NULL THEN NULL
-            WHEN $uncorrected IS NOT NULL THEN GREATEST(1, ROUND(indexed.naive_index * EXP(-indexed.naive_margin)))
+            WHEN estimates.index_low IS NULL THEN GREATEST(1, ROUND(indexed.naive_index * EXP(-indexed.naive_margin)))
             ELSE estimates.index_low
         END AS INTEGER
     ) AS index_low,
     CAST(
         CASE
             WHEN indexed.n IS NULL THEN NULL
-            WHEN $uncorrected IS NOT NULL THEN GREATEST(1, ROUND(indexed.naive_index * EXP(indexed.naive_margin)))
+            WHEN estimates.index_low IS NULL THEN GREATEST(1, ROUND(indexed.naive_index * EXP(indexed.naive_margin)))
             ELSE estimates.index_high
         END AS INTEGER
     ) AS index_high,
@@ -151,7 +151,7 @@ SELECT
     END AS is_notable,
     CASE
         WHEN indexed.n IS NULL THEN 'fewer_than_' || CAST($min_receipts AS INTEGER) || '_receipts'
-        ELSE $uncorrected
+        WHEN estimates.index_low IS NULL THEN COALESCE($uncorrected, 'category_without_receipts')
     END AS reason
 FROM indexed
 LEFT JOIN estimates USING (level, item, age_band)

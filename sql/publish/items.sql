@@ -1,5 +1,5 @@
 -- Which items were sold in a window, and what belongs to what?
--- Grain: one row per level and item with a receipt, numbered from 0 within the level. parent: number of a product's
+-- Grain: one row per level and item with a receipt of its own and of its parent, numbered from 0 within the level. parent: number of a product's
 -- category or a category's department, null for a department. min_age: legal age in years, 0 if there is none; that of a
 -- category or department holds for all of its products.
 -- A category of several departments belongs to the first by name. A product that was moved belongs to its newest
@@ -27,45 +27,70 @@ entries AS (
     WHERE business_date IN (SELECT UNNEST(CAST($dates AS DATE[])))
 ),
 
-described AS (
+-- An item is left out if its parent has no receipt: only returns of other items of the parent explain this.
+departments AS (
     SELECT
-        'product' AS level,
-        entries.product_id AS item,
-        ARG_MAX(entries.category, entries.business_date) AS parent,
-        ARG_MAX(entries.min_age, entries.business_date) AS min_age
+        entries.department AS item,
+        MIN(entries.min_age) AS min_age
     FROM entries
+    INNER JOIN sold
+        ON
+            sold.level = 'department'
+            AND entries.department = sold.item
+    GROUP BY entries.department
+),
+
+categories AS (
+    SELECT
+        entries.category AS item,
+        MIN(entries.department) AS parent,
+        MIN(entries.min_age) AS min_age
+    FROM entries
+    INNER JOIN departments ON entries.department = departments.item
     INNER JOIN sold
         ON
             sold.level = 'category'
             AND entries.category = sold.item
-    GROUP BY entries.product_id
-    UNION ALL
+    GROUP BY entries.category
+),
+
+products AS (
     SELECT
-        'category' AS level,
-        category AS item,
-        MIN(department) AS parent,
-        MIN(min_age) AS min_age
+        entries.product_id AS item,
+        ARG_MAX(entries.category, entries.business_date) AS parent,
+        ARG_MAX(entries.min_age, entries.business_date) AS min_age
     FROM entries
-    GROUP BY category
-    UNION ALL
+    INNER JOIN categories ON entries.category = categories.item
+    INNER JOIN sold
+        ON
+            sold.level = 'product'
+            AND entries.product_id = sold.item
+    GROUP BY entries.product_id
+),
+
+items AS (
     SELECT
         'department' AS level,
-        department AS item,
         NULL AS parent,
-        MIN(min_age) AS min_age
-    FROM entries
-    GROUP BY department
+        *
+    FROM departments
+    UNION ALL BY NAME
+    SELECT
+        'category' AS level,
+        *
+    FROM categories
+    UNION ALL BY NAME
+    SELECT
+        'product' AS level,
+        *
+    FROM products
 ),
 
 numbered AS (
     SELECT
-        sold.level,
-        sold.item,
-        described.parent,
-        COALESCE(described.min_age, 0) AS min_age,
-        ROW_NUMBER() OVER (PARTITION BY sold.level ORDER BY sold.item) - 1 AS number
-    FROM sold
-    LEFT JOIN described USING (level, item)
+        *,
+        ROW_NUMBER() OVER (PARTITION BY level ORDER BY item) - 1 AS number
+    FROM items
 )
 
 SELECT

@@ -1,4 +1,4 @@
--- How many of the first five offers of each adult band are bought at least 1.2 times as often in truth?
+-- How many of the first five offers of each adult band are bought more than 1.2 times as often in truth?
 -- Compared with the five products of the highest naive index. The truth is the stated index of the product's category,
 -- or where the truth states none, the index by true ages.
 -- Grain: one row per band that begins at 18 or later and method (offers, naive). Units: products; share_right: of 1.
@@ -36,7 +36,7 @@ SELECT
     age_band,
     method,
     COUNT(*) AS n_products,
-    AVG(CAST(reference >= 120 AS INTEGER)) AS share_right
+    AVG(CAST(reference > 120 AS INTEGER)) AS share_right
 FROM ranked
 GROUP BY age_band, from_years, method
 ORDER BY from_years, method DESC

@@ -60,10 +60,6 @@ def test_airflow_answers_the_question_of_the_sensor():
     assert {"dag_id", "states"} <= set(Real.get_dr_count.__annotations__)
 
 
-def test_failed_checks_are_not_retried(rebuilding):
-    assert rebuilding.get_task("rebuild").retries == 0
-
-
 @pytest.mark.parametrize(
     ("variables", "settings"),
     [

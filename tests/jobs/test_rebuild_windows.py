@@ -207,6 +207,22 @@ def test_reports_are_opened_before_the_counts(*, counted_warehouse, monkeypatch)
     assert sorted(opened) == sorted(WAREHOUSE)
 
 
+def test_publication_fails_if_a_date_is_run_again_while_the_tables_are_opened(*, counted_warehouse, monkeypatch):
+    warehouse = counted_warehouse(DATES[:2], 300)
+    opened = build_affinity.connect
+
+    def connect_and_change(*arguments, **flags):
+        connection = opened(*arguments, **flags)
+        monkeypatch.setattr(build_affinity, "connect", opened)
+        counted_warehouse(DATES[:1], 300, seed=1, warehouse=warehouse)
+        return connection
+
+    monkeypatch.setattr(build_affinity, "connect", connect_and_change)
+    with pytest.raises(RuntimeError, match="was changed by another job meanwhile; run again"):
+        publish(warehouse, DATES[1:2])
+    publish(warehouse, DATES[1:2])
+
+
 def test_flags_of_publication_reach_the_rebuilt_dates(*, backfilled):
     rebuild(backfilled, age_bands=("under_18", "18-59", "60_plus"))
     with connect(str(backfilled)) as connection:
@@ -226,6 +242,13 @@ def test_failed_check_gives_exit_code_1_after_all_dates_are_rebuilt(*, backfille
     assert "checks/x: 1 rows\n" in errors
     assert f"--param business_date={failed} --warehouse {backfilled}\n" in errors
     assert f"rebuild_windows: checks failed for {failed}\n" in errors
+    published.clear()
+    with pytest.raises(SystemExit, match="1"):  # it is not forgotten
+        rebuild(backfilled)
+    monkeypatch.setattr(query, "failed_checks", lambda *_: {})
+    rebuild(backfilled)
+    rebuild(backfilled)
+    assert published == [failed, failed]
 
 
 def versions_of(*, first, days, **changed) -> dict[dt.date, Versions]:
