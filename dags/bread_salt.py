@@ -43,8 +43,14 @@ OFFER_AGE_RESTRICTED = os.environ.get("BREAD_SALT_OFFER_AGE_RESTRICTED", "false"
 if OFFER_AGE_RESTRICTED not in ("true", "false"):
     raise ValueError(f"BREAD_SALT_OFFER_AGE_RESTRICTED is {OFFER_AGE_RESTRICTED!r}; it must be true or false")
 
-PUBLICATION_FLAGS = (f" --age-bands {shlex.join(AGE_BANDS)}" if AGE_BANDS else "") + (
-    " --offer-age-restricted" if OFFER_AGE_RESTRICTED == "true" else ""
+MIN_RECEIPTS = os.environ.get("BREAD_SALT_MIN_RECEIPTS", "10")
+if not MIN_RECEIPTS.isdecimal() or int(MIN_RECEIPTS) < 10:
+    raise ValueError(f"BREAD_SALT_MIN_RECEIPTS is {MIN_RECEIPTS!r}; it must be a whole number, at least 10")
+
+PUBLICATION_FLAGS = (
+    (f" --age-bands {shlex.join(AGE_BANDS)}" if AGE_BANDS else "")
+    + (f" --min-receipts {MIN_RECEIPTS}" if MIN_RECEIPTS != "10" else "")
+    + (" --offer-age-restricted" if OFFER_AGE_RESTRICTED == "true" else "")
 )
 """For the shell commands of the programs that publish windows, so that they all publish the same."""
 

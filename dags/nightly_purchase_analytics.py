@@ -40,6 +40,7 @@ Nightly and backfill runs may overlap: writers of different dates do not conflic
 - `BREAD_SALT_AGE_BANDS`: names of the age bands, separated by spaces, such as
   `under_18 18-29 30-44 45-59 60_plus`, which is the default. They must cover the ages 0 to 120. Dates are counted
   by year of age, so new bands need no recount: the next run publishes all its windows with them.
+- `BREAD_SALT_MIN_RECEIPTS`: the smallest count that is published, at least 10, which is the default.
 - `BREAD_SALT_OFFER_AGE_RESTRICTED`: `true` offers products with a legal age, to bands that begin at 30 or later.
   Default: `false`.
 - `BREAD_SALT_KERNEL_PHOTOS`: a labelled set (`labels.csv`, `final_files/`) of photos from the chain's own tills, from

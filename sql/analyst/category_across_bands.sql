@@ -3,7 +3,7 @@
 -- Units: n_* in receipts, rounded; penetration: share of the band's receipts with the item; penetration_all: of
 -- all receipts; indices: 100 = the average of all shoppers; naive_index: from estimated ages as they are;
 -- affinity_index: corrected for their errors; index_low, index_high: its 95 % interval, or that of naive_index; amount
--- in the currency of the store.
+-- in the currency of the store, as coarse as the counts.
 -- Parameters: $level (category or department), $item (its name), $window_days, $business_date.
 SELECT
     age_band,

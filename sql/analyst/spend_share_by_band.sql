@@ -1,7 +1,7 @@
 -- What does each age band spend its money on?
 -- Grain: one row per band and department, the largest share first. Hidden departments come last, with their reason and
 -- no figures, so the shares of a band can add up to less than 1.
--- Units: spend_share: share of the band's spending; amount in whole units of the store's currency; n_* in receipts,
+-- Units: spend_share: share of the band's spending; amount in the currency of the store, as coarse as the counts; n_* in receipts,
 -- rounded. Bands are those of the estimated ages: these figures are not corrected.
 -- Parameters: $window_days, $business_date.
 SELECT

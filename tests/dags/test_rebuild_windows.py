@@ -67,6 +67,7 @@ def test_airflow_answers_the_question_of_the_sensor():
         ({"AGE_BANDS": "under_18  18-39 40_plus"}, {"age_bands": ("under_18", "18-39", "40_plus")}),
         ({"OFFER_AGE_RESTRICTED": "true"}, {"offer_age_restricted": True}),
         ({"OFFER_AGE_RESTRICTED": "false"}, {}),
+        ({"MIN_RECEIPTS": "20"}, {"min_receipts": 20}),
     ],
 )
 def test_both_dags_publish_with_the_settings_of_the_environment(
@@ -93,9 +94,17 @@ def test_both_dags_publish_with_the_settings_of_the_environment(
     assert nightly == nightly | {"warehouse": warehouse, **settings}
 
 
-def test_other_values_of_the_policy_on_offers_are_import_errors(load_dags, monkeypatch):
-    monkeypatch.setenv("BREAD_SALT_OFFER_AGE_RESTRICTED", "yes")
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("OFFER_AGE_RESTRICTED", "yes", "true or false"),
+        ("MIN_RECEIPTS", "9", "a whole number, at least 10"),
+        ("MIN_RECEIPTS", "ten", "a whole number, at least 10"),
+    ],
+)
+def test_a_wrong_setting_of_publication_is_an_import_error(name, value, wanted, load_dags, monkeypatch):
+    monkeypatch.setenv(f"BREAD_SALT_{name}", value)
     errors = load_dags().import_errors.values()
     assert errors
     for error in errors:
-        assert "BREAD_SALT_OFFER_AGE_RESTRICTED is 'yes'; it must be true or false" in error
+        assert f"BREAD_SALT_{name} is {value!r}; it must be {wanted}" in error
