@@ -63,7 +63,7 @@ def main(settings: Settings) -> None:
             failed.append(date)
     if uncounted:
         print(f"rebuild_windows: skipped, because they have no counts (run them again): {_listed(uncounted)}")
-    print(f"rebuild_windows: rebuilt {_listed(rebuilt)}" if rebuilt else "rebuild_windows: all windows are up to date")
+    print(f"rebuild_windows: rebuilt {_listed(rebuilt)}" if rebuilt else "rebuild_windows: no window is out of date")
     if failed:
         print(f"rebuild_windows: checks failed for {_listed(failed)}", file=sys.stderr)
         sys.exit(1)

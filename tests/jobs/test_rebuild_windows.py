@@ -105,7 +105,7 @@ def test_rebuilt_windows_equal_those_of_a_clean_run_in_order(
 
     rebuild(backfilled)
     assert published == stale
-    assert capsys.readouterr().out == "rebuild_windows: all windows are up to date\n"
+    assert capsys.readouterr().out == "rebuild_windows: no window is out of date\n"
 
 
 def test_dates_that_were_counted_but_not_published_are_published(*, counted_warehouse, published):
