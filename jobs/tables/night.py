@@ -62,16 +62,13 @@ class Night:
         date: the business date.
     """
 
-    def __init__(
-        self, settings: DateSettings, job: str, *, landing_tables: Sequence[str] = (), needs: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, settings: DateSettings, job: str, *, landing_tables: Sequence[str] = ()) -> None:
         """Open the places.
 
         Args:
             settings: date and places; `LandingSettings` for a job that reads the landing zone or uses Spark.
             job: one of `STEPS`.
             landing_tables: tables of the landing zone that the job reads.
-            needs: tables of the warehouse that must have rows of the date.
 
         Raises:
             InputError: pyarrow does not read one of the URIs.
@@ -79,7 +76,7 @@ class Night:
         self.date = settings.business_date
         self._place = open_place(settings.landing) if isinstance(settings, LandingSettings) else None
         self._warehouse = Warehouse(settings.warehouse)
-        self._job, self._landing_tables, self._needs = job, landing_tables, needs
+        self._job, self._landing_tables = job, landing_tables
         self._files: dict[str, list[str]] = {}
         self._measures: dict[str, dict[str, Measure]] = {}
         self._writes = False
@@ -102,9 +99,6 @@ class Night:
                 raise InputError(
                     f"{job} has not finished {self.date} in the warehouse {self._warehouse.uri}; run it first"
                 )
-            for table in self._needs:
-                if not self._warehouse.has_rows(table, self.date):
-                    raise InputError(f"{table} has no rows of {self.date} in {self._warehouse.uri}; run {job} again")
         return self
 
     @property
@@ -127,9 +121,9 @@ class Night:
         """Read a landing table of the date, with the columns of the contract."""
         return self.spark.read.schema(from_arrow_schema(LANDING[table])).parquet(*self._files[table])
 
-    def read(self, table: str, days: int = 1) -> DataFrame:
-        """Read a warehouse table: the `days` dates that end with the business date."""
-        return self._warehouse.read(self.spark, table, self.date - dt.timedelta(days=days - 1), self.date)
+    def read(self, table: str) -> DataFrame:
+        """Read the date of a warehouse table."""
+        return self._warehouse.read(self.spark, table, self.date, self.date)
 
     def replace(self, table: str, rows: DataFrame | pa.Table, **part: str) -> None:
         """Replace the date, or a part of it, in a warehouse table; see `Warehouse.replace`."""

@@ -23,11 +23,11 @@ def open_night(spark, tmp_path):
     pq.write_table(pa.Table.from_pylist(receipts, schema=LANDING["receipts"]), folder / "part-0.parquet")
     assert spark  # the night uses this session
 
-    def make(job="score_photos", date=DATE, tables=("receipts",), needs=()):
+    def make(job="score_photos", date=DATE, tables=("receipts",)):
         settings = LandingSettings(
             business_date=date, landing=str(tmp_path / "landing"), warehouse=str(tmp_path / "warehouse")
         )
-        return Night(settings, job, landing_tables=tables, needs=needs)
+        return Night(settings, job, landing_tables=tables)
 
     return make
 
@@ -95,14 +95,6 @@ def test_a_failed_job_leaves_no_report_and_the_next_job_fails(open_night, rows, 
         pass
 
 
-def test_a_job_needs_the_tables_of_the_job_before(open_night):
-    with open_night() as night:
-        night.measure(run="first")
-    message = "analytics/age_bands has no rows of 2026-11-09 in .*; run score_photos again"
-    with pytest.raises(InputError, match=message), open_night("match_receipts", needs=["analytics/age_bands"]):
-        pass
-
-
 def test_the_first_write_removes_the_reports_of_later_jobs(open_night, report):
     for job in STEPS:
         with open_night(job) as night:
@@ -115,13 +107,12 @@ def test_the_first_write_removes_the_reports_of_later_jobs(open_night, report):
     assert report("build_affinity") == {}
 
 
-def test_a_window_ends_with_the_business_date(open_night, rows):
+def test_a_job_reads_only_its_business_date(open_night, rows):
     for day in range(6, 11):
         with open_night(date=dt.date(2026, 11, day), tables=()) as night:
             night.replace(COUNTS, rows(COUNTS, {"item": str(day)}))
     with open_night() as night:
         assert [row.item for row in night.read(COUNTS).collect()] == ["9"]
-        assert sorted(row.item for row in night.read(COUNTS, days=3).collect()) == ["7", "8", "9"]
 
 
 def test_a_job_without_a_landing_zone_needs_neither_java_nor_spark(open_night, report, tmp_path, monkeypatch):
