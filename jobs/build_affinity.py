@@ -57,9 +57,6 @@ N_REPLICATES = 20
 MIN_KEPT = 0.5
 """Share of a band's shoppers with an estimate in the band; below it, the report has a warning."""
 
-MAX_INDEX = 1e6
-"""Upper end of a published interval: a cell with hardly any receipts has an interval without end."""
-
 BANDS, OFFERS = "analytics/age_bands", "analytics/age_offers"
 PRODUCTS, CATEGORIES = "analytics/age_product_affinity", "analytics/age_category_affinity"
 
@@ -171,7 +168,7 @@ def fit_window(counts: WindowCounts, kernels: Sequence[Floats], bands: Sequence[
         points = {
             "affinity_index": 100 * np.exp(estimated.indices.log_index),
             "index_low": low,
-            "index_high": np.minimum(high, MAX_INDEX),
+            "index_high": high,
         }
         tables.append(
             pa.table(

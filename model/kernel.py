@@ -32,7 +32,7 @@ have 0.6 of the error of uncorrected ones, and the worst of 100 draws is better 
 
 BANDWIDTH_YEARS = 5.0
 """Photos are weighted by a normal kernel of this width around the true age, years. Mean log likelihood of photos of 13
-years and more in tenfold cross-validation, 1,653 photos of a model with an error of 8 years: -3.27; one shape for all
+years and more in tenfold cross-validation, 1,653 photos of a model with an error of 8 years: -3.28; one shape for all
 ages: -3.44 (bandwidth 6); the errors of neighbouring ages, smoothed: -3.31."""
 
 PRIOR_PAIRS = 1.0

@@ -42,7 +42,7 @@ class WindowEstimates:
     reliability: Floats
     """(G,) how much of a difference between the band and the others survives; see `reliability`."""
     kept: Floats
-    """(G,) share of the shoppers truly of a band whose estimated age is in it; NaN for a band without shoppers."""
+    """(G,) share of the shoppers truly of a band whose estimated age is in it."""
 
 
 def estimate(
