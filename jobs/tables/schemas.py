@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from jobs.tables.cashier_schemas import CASHIERS
+
 _TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 
@@ -211,6 +213,7 @@ WAREHOUSE: dict[str, WarehouseTable] = {
         ),
         partition_by=("business_date", "source_table"),
     ),
+    **{name: WarehouseTable(schema=schema) for name, schema in CASHIERS.items()},
     "analytics/age_bands": WarehouseTable(
         schema=_schema(
             {
