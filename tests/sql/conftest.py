@@ -47,6 +47,7 @@ DEFAULTS = {
     "n_days": 7,
     "age_band": "30-44",
     "age_year": 40,
+    "age_capped": None,
     "level": "category",
     "age_years": 40.0,
     "true_age": 40.0,
@@ -63,6 +64,7 @@ BY_TYPE = {
     pa.float64(): 1.0,
     pa.bool_(): False,
     pa.date32(): DATE,
+    pa.timestamp("us"): dt.datetime(2026, 11, 9, 9),  # noqa: DTZ001 - for columns outside the contract
     pa.timestamp("us", tz="UTC"): dt.datetime(2026, 11, 9, 9, tzinfo=dt.UTC),
 }
 
@@ -136,7 +138,8 @@ def run_in_spark(spark: SparkSession) -> Callable[[str, dict[str, pa.Table], dic
             for name, table in named.items()
         }
         frame = spark.sql(statement, args=parameters or None, **frames)
-        keys = [name for name in ("level", "item", "store_id", "age_year", "quantity") if name in frame.columns]
+        order = ("receipt_id", "level", "item", "store_id", "age_year", "quantity", "cashier_id", "hour", "goods")
+        keys = [name for name in order if name in frame.columns]
         return [row.asDict() for row in frame.orderBy(*keys).collect()]
 
     return run
