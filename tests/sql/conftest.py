@@ -40,6 +40,18 @@ FIGURES = {
     "q_value": 0.5,
     "is_notable": False,
 }
+# A consistent row of the counts of cashiers: one receipt with a photo.
+CASHIER_COUNTS = {
+    "n_receipts": 1,
+    "n_with_photo": 1,
+    "n_checked": 0,
+    "n_check_unknown": 0,
+    "n_under_27": 0,
+    "n_under_60": 0,
+    "p_under_18_sum": 0.0,
+    "age_capped_sum": 0.0,
+    "age_capped_square_sum": 0.0,
+}
 UNCORRECTED = {"affinity_index": None, "q_value": None}
 DEFAULTS = {
     **FIGURES,
@@ -73,6 +85,8 @@ def _row(schema: pa.Schema, partial: dict) -> dict:
     if unknown := set(partial) - set(schema.names):
         raise ValueError(f"columns {sorted(unknown)} are not among {schema.names}")
     defaults = {f.name: DEFAULTS.get(f.name, BY_TYPE.get(f.type, f.name)) for f in schema}
+    if defaults.keys() >= CASHIER_COUNTS.keys():
+        defaults |= CASHIER_COUNTS
     if "is_notable" in defaults and (reason := partial.get("reason")):
         # A hidden cell has no figures, another cell with a reason has no corrected index.
         defaults |= dict.fromkeys(FIGURES) if reason.startswith("fewer_than") else UNCORRECTED
