@@ -1,15 +1,20 @@
-"""Count the purchases of one business date by the estimated age of the shoppers.
+"""Count the purchases of one business date by the estimated age of the shoppers, and age-restricted sales by cashier.
 
 In: `restricted/receipt_ages` of the date, and the landing tables `receipt_lines`, `products` and `receipts`.
 Out: `restricted/daily_counts` by year of age, `restricted/daily_store_counts` by store, `restricted/catalogue`, the
-products of the date, and quarantine.
+products of the date, `restricted/cashier_daily_counts`, `restricted/age_restricted_sales`, and quarantine.
 
-- The unit is a receipt with a known age. It contains an item if the net quantity, returns subtracted, is above zero.
+- The unit of the first two is a receipt with a known age, of the cashiers' counts any usable receipt. It contains an
+  item if the net quantity, returns subtracted, is above zero.
 - A line of an unknown or rejected receipt, of an unknown product, or with an impossible figure goes to quarantine.
+- Goods are restricted if their legal age in the catalogue of the date is above zero.
+- A restricted receipt whose `id_checked` is null is a good receipt: the check is counted as unknown.
+- A receipt of a staffed till without `cashier_id` is in no table of cashiers; the report counts such receipts.
 - The report contains `counts_hash`. Two runs with equal tables have equal hashes.
 """
 
 import hashlib
+import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,20 +23,34 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 import sql
 from jobs.tables import quarantine
 from jobs.tables.night import LandingSettings, Night
-from model.cli import run
+from model.cli import InputError, run
 
 MAX_FIGURE = 1e9
 """Largest quantity or amount of a line, so that sums in ten-thousandths fit into 64 bits."""
 
 ALCOHOL_AGE = 18
 
-COUNTED = ("restricted/daily_counts", "restricted/daily_store_counts", "restricted/catalogue")
+BASKET_COUNTS = ("daily_counts", "daily_store_counts")
+CASHIER_COUNTS = ("cashier_daily_counts", "age_restricted_sales")
+
+COUNTED = tuple(f"restricted/{table}" for table in (*BASKET_COUNTS, "catalogue", *CASHIER_COUNTS))
 """The tables that `counts_hash` covers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(LandingSettings):
     """Flags of the job."""
+
+    time_zone: str = "UTC"
+    """Time zone of the stores, an IANA name such as Europe/Madrid; it gives a receipt its local hour."""
+
+    def __post_init__(self) -> None:
+        # Names without a slash, such as EST, are outdated, and Java does not know all of them.
+        known = self.time_zone == "UTC" or ("/" in self.time_zone and self.time_zone in zoneinfo.available_timezones())
+        if not known:
+            raise InputError(
+                f"--time-zone is {self.time_zone!r}; it must be UTC or an IANA name of a region, such as Europe/Madrid"
+            )
 
 
 def screen_products(products: DataFrame) -> DataFrame:
@@ -105,27 +124,96 @@ def receipt_baskets(spark: SparkSession, lines: DataFrame, products: DataFrame, 
 
 
 def sum_baskets(spark: SparkSession, table: str, baskets: DataFrame) -> DataFrame:
-    """Return the rows of a table of counts; see `sql/nightly/<table>.sql`.
+    """Return the rows of one of `BASKET_COUNTS`; see `sql/nightly/<table>.sql`.
 
     Args:
         spark: session.
-        table: `daily_counts` or `daily_store_counts`.
+        table: name of the table.
         baskets: from `receipt_baskets`. If they are persisted, they stay persisted.
     """
-    # spark.sql makes a temporary view of a frame and drops it, and Spark then removes the frame from its cache. With
-    # this filter, which keeps all rows, the view is of another frame.
-    every_basket = baskets.where(F.col("level").isNotNull())
-    return spark.sql(sql.load(f"nightly/{table}"), baskets=every_basket)
+    return spark.sql(sql.load(f"nightly/{table}"), baskets=_same_rows(baskets, "level"))
+
+
+def usable_receipts(receipts: DataFrame, rejected_receipts: DataFrame) -> DataFrame:
+    """Return the receipts that `match_receipts` did not reject, each once.
+
+    Args:
+        receipts: landing table `receipts`.
+        rejected_receipts: quarantine rows of the date's receipts; only `key` is read.
+    """
+    rejected = rejected_receipts.select(F.col("key").alias("receipt_id"))
+    identified = receipts.where(F.col("receipt_id").isNotNull())  # the quarantine has no key of the others
+    return identified.join(F.broadcast(rejected), on="receipt_id", how="left_anti").dropDuplicates()
+
+
+def receipt_goods(
+    receipts: DataFrame, lines: DataFrame, products: DataFrame, receipt_ages: DataFrame, time_zone: str
+) -> DataFrame:
+    """Return the goods, cashier, local hour and age of each receipt; see `sql/nightly/receipt_goods.sql`.
+
+    Args:
+        receipts: from `usable_receipts`.
+        lines: usable lines.
+        products: usable products.
+        receipt_ages: `restricted/receipt_ages` of the date.
+        time_zone: IANA name.
+    """
+    return receipts.sparkSession.sql(
+        sql.load("nightly/receipt_goods"),
+        args={"time_zone": time_zone},
+        receipts=receipts,
+        lines=lines,
+        products=F.broadcast(products.select("product_id", "is_alcohol", _legal_age().alias("min_age"))),
+        receipt_ages=receipt_ages.select("receipt_id", "age_years", "p_under_18"),
+    )
+
+
+def sum_receipts(spark: SparkSession, table: str, goods: DataFrame) -> DataFrame:
+    """Return the rows of one of `CASHIER_COUNTS`; see `sql/nightly/<table>.sql`.
+
+    Args:
+        spark: session.
+        table: name of the table.
+        goods: from `receipt_goods`. If they are persisted, they stay persisted.
+    """
+    return spark.sql(sql.load(f"nightly/{table}"), receipt_goods=_same_rows(goods, "goods"))
+
+
+def count_gaps(goods: DataFrame) -> dict[str, int]:
+    """Count the restricted receipts, and the receipts that lack a cashier or a record of the check.
+
+    Args:
+        goods: from `receipt_goods`.
+    """
+    is_restricted = F.col("goods") != "unrestricted"
+    counts = {
+        "restricted_receipts": is_restricted,
+        "checks_unknown": is_restricted & F.col("id_checked").isNull(),
+        "staffed_without_cashier": F.col("is_staffed") & F.col("cashier_id").isNull(),
+    }
+    return goods.agg(*(F.count_if(rule).alias(name) for name, rule in counts.items())).collect()[0].asDict()
+
+
+def _same_rows(frame: DataFrame, column: str) -> DataFrame:
+    """Return all rows of a frame as another frame; `column` is never null.
+
+    spark.sql makes a temporary view of a frame and drops it, and Spark then removes the frame from its cache.
+    """
+    return frame.where(F.col(column).isNotNull())
+
+
+def _legal_age() -> Column:
+    """Return the `min_age` of a product; for alcohol without one, `ALCOHOL_AGE`."""
+    return F.coalesce("min_age", F.when(F.col("is_alcohol"), F.lit(ALCOHOL_AGE))).cast("int")
 
 
 def sold_products(products: DataFrame, lines: DataFrame) -> DataFrame:
     """Return the usable products that have a usable line, with the columns of `restricted/catalogue`.
 
-    Alcohol without a legal age has that of `ALCOHOL_AGE`: otherwise it could be offered to the young.
+    Alcohol without a legal age gets one: otherwise it could be offered to the young.
     """
     sold = products.join(lines.select("product_id"), on="product_id", how="left_semi")
-    legal_age = F.coalesce("min_age", F.when(F.col("is_alcohol"), F.lit(ALCOHOL_AGE)))
-    return sold.select("product_id", "product_name", "category", "department", legal_age.cast("int").alias("min_age"))
+    return sold.select("product_id", "product_name", "category", "department", _legal_age().alias("min_age"))
 
 
 def content_hash(tables: Mapping[str, DataFrame]) -> str:
@@ -151,14 +239,20 @@ def main(settings: Settings) -> None:
         screened_products = screen_products(night.landing("products")).persist()
         products = quarantine.used(screened_products, "products")
         rejected = night.read("restricted/quarantine").where("source_table = 'receipts'")
-        screened = screen_lines(night.landing("receipt_lines"), products, night.landing("receipts"), rejected).persist()
+        landed = night.landing("receipts")
+        screened = screen_lines(night.landing("receipt_lines"), products, landed, rejected).persist()
         night.set_aside("products", screened_products)
         night.set_aside("receipt_lines", screened)
         lines, ages = quarantine.used(screened, "receipt_lines"), night.read("restricted/receipt_ages")
         baskets = receipt_baskets(night.spark, lines, products, ages).persist()
-        for table in ("daily_counts", "daily_store_counts"):
+        for table in BASKET_COUNTS:
             night.replace(f"restricted/{table}", sum_baskets(night.spark, table, baskets))
         night.replace("restricted/catalogue", sold_products(products, lines))
+        receipts = usable_receipts(landed, rejected)
+        goods = receipt_goods(receipts, lines, products, ages, settings.time_zone).persist()
+        for table in CASHIER_COUNTS:
+            night.replace(f"restricted/{table}", sum_receipts(night.spark, table, goods))
+        night.measure(**count_gaps(goods))
         night.measure(counts_hash=content_hash({table: night.read(table) for table in COUNTED}))
 
 

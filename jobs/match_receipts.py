@@ -121,8 +121,8 @@ def main(settings: Settings) -> None:
             matched_share=n_matched / n_used if n_used else None,
             photos_unmatched=photos.count() - n_photos,
         )
-        for table in ("restricted/daily_counts", "restricted/daily_store_counts"):
-            night.clear(table)  # counted from other ages; no window may contain them
+        for table in ("daily_counts", "daily_store_counts", "cashier_daily_counts", "age_restricted_sales"):
+            night.clear(f"restricted/{table}")  # counted from other ages; no window may contain them
         night.replace("restricted/receipt_ages", ages)
 
 

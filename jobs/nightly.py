@@ -35,6 +35,8 @@ class Settings(build_affinity.PublicationSettings):
     """Labelled set of photos from the chain's own tills. Default: the photos that the model held out."""
     grace_seconds: float = match_receipts.Settings.grace_seconds
     """Largest difference between the clocks of a camera and its till, seconds."""
+    time_zone: str = count_purchases.Settings.time_zone
+    """Time zone of the stores, an IANA name such as Europe/Madrid; it gives a receipt its local hour."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,7 +1,7 @@
 """One job on one business date: it reads and replaces tables, and writes its report last."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -18,8 +18,14 @@ from jobs.tables.spark import check_java, spark_session
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError
 
-STEPS = ("score_photos", "match_receipts", "count_purchases", "build_affinity")
-"""The jobs of a night, in order. Each reads what the jobs before it wrote."""
+NEEDS: Mapping[str, Sequence[str]] = {
+    "score_photos": (),
+    "match_receipts": ("score_photos",),
+    "count_purchases": ("match_receipts",),
+    "build_affinity": ("count_purchases",),
+    "screen_cashiers": ("count_purchases",),
+}
+"""The jobs of a night, in an order in which they can run, and the jobs whose report each requires."""
 
 Measure = float | str | None
 
@@ -48,13 +54,26 @@ class LandingSettings(DateSettings):
     """Landing zone: a folder or URI (s3a://, gs://, hdfs://)."""
 
 
+def with_dependants(job: str) -> list[str]:
+    """Return a job and all jobs that depend on it, directly or not, in the order of `NEEDS`.
+
+    >>> with_dependants("count_purchases")
+    ['count_purchases', 'build_affinity', 'screen_cashiers']
+    """
+    jobs = [job]
+    for later, needed in NEEDS.items():
+        if not set(jobs).isdisjoint(needed):
+            jobs.append(later)
+    return jobs
+
+
 class Night:
     """A job that processes one business date; use it in a `with` statement.
 
     - At the start of the `with` statement everything is checked that can be checked without Spark.
-    - The job's rows in `analytics/run_quality`, its report, tell the next job that the date is complete. The report is
-      written when the `with` statement ends without an error. Before the first table is replaced, the old reports of
-      this job and of the jobs after it are removed, because what they describe no longer holds.
+    - The job's rows in `analytics/run_quality`, its report, tell the jobs that need it that the date is complete. The
+      report is written when the `with` statement ends without an error. Before the first table is replaced, the old
+      reports of this job and of the jobs that depend on it are removed, because what they describe no longer holds.
     - A job whose settings have no landing zone needs neither Java nor Spark. It reads the warehouse with DuckDB and
       replaces tables with Arrow tables.
 
@@ -67,7 +86,7 @@ class Night:
 
         Args:
             settings: date and places; `LandingSettings` for a job that reads the landing zone or uses Spark.
-            job: one of `STEPS`.
+            job: one of `NEEDS`.
             landing_tables: tables of the landing zone that the job reads.
 
         Raises:
@@ -86,14 +105,15 @@ class Night:
 
         Raises:
             InputError: Java is missing, a landing table is missing or breaks the contract, the warehouse can't be
-                written to or is from another version of this project, or the job before has not finished the date.
+                written to or is from another version of this project, or a job that this job needs has not finished the
+                date.
         """
         if self._place:
             check_java()
         self._files = {table: landing_files(self.place, table, self.date) for table in self._landing_tables}
         self._warehouse.check_writable()
         self._warehouse.check_schemas()
-        for job in STEPS[: STEPS.index(self._job)][-1:]:
+        for job in NEEDS[self._job]:
             # Otherwise we would overwrite good rows with none.
             if not self._warehouse.has_rows("analytics/run_quality", self.date, job=job):
                 raise InputError(
@@ -129,7 +149,7 @@ class Night:
         """Replace the date, or a part of it, in a warehouse table; see `Warehouse.replace`."""
         if not self._writes:
             self._warehouse.create_tables()
-            for job in STEPS[STEPS.index(self._job) :]:
+            for job in with_dependants(self._job):
                 if self._warehouse.has_rows("analytics/run_quality", self.date, job=job):
                     self._report(job, [])
             self._writes = True

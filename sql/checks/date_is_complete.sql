@@ -1,4 +1,5 @@
--- Did every job write the date? Quarantine, age errors and offers can be empty, so they are not checked.
+-- Did every job write the date? Quarantine, age errors, offers and the tables about cashiers can be
+-- empty, so they are not checked.
 -- Grain: one row per table without a row of the date. Parameters: $business_date.
 WITH counted AS (
     SELECT

@@ -33,6 +33,38 @@ WITH keys AS (
     WHERE business_date = $business_date
     UNION ALL
     SELECT
+        'restricted.cashier_daily_counts' AS table_name,
+        -- Self-checkouts have no cashier; receipts without a photo have no age.
+        store_id || '/' || hour || '/' || goods || '/' || COALESCE(CAST(age_year AS VARCHAR), '')
+        || COALESCE('/' || cashier_id, '') AS key
+    FROM restricted.cashier_daily_counts
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'restricted.age_restricted_sales' AS table_name,
+        receipt_id AS key
+    FROM restricted.age_restricted_sales
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'restricted.cashier_screening' AS table_name,
+        window_days || '/' || store_id || '/' || cashier_id AS key
+    FROM restricted.cashier_screening
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'restricted.store_screening' AS table_name,
+        window_days || '/' || store_id || '/' || till_type AS key
+    FROM restricted.store_screening
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
+        'restricted.cashier_cases' AS table_name,
+        case_id AS key
+    FROM restricted.cashier_cases
+    WHERE business_date = $business_date
+    UNION ALL
+    SELECT
         'analytics.age_bands' AS table_name,
         age_band AS key
     FROM analytics.age_bands

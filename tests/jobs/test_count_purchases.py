@@ -1,4 +1,6 @@
+import dataclasses
 import datetime as dt
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,15 +9,21 @@ import pytest
 from jobs import count_purchases
 from jobs.count_purchases import (
     content_hash,
+    count_gaps,
     receipt_baskets,
+    receipt_goods,
     screen_lines,
     screen_products,
     sold_products,
     sum_baskets,
+    sum_receipts,
+    usable_receipts,
 )
 from jobs.tables.duck import connect
+from jobs.tables.landing import table_folder
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from jobs.tables.warehouse import Warehouse
+from model.cli import InputError
 
 DATE = dt.date(2026, 11, 9)
 COUNTS = "restricted/daily_counts"
@@ -78,6 +86,95 @@ def test_the_catalogue_has_each_sold_product_once(rows):
     }
 
 
+@pytest.fixture
+def goods(rows):
+    """Return a function that gives the goods of receipts: `goods(receipts=[...], lines=[...], ...)`."""
+
+    def build(receipts, lines=({},), products=({},), ages=({},), time_zone="UTC"):
+        frames = [
+            rows(table, *partial)
+            for table, partial in (
+                ("receipts", receipts),
+                ("receipt_lines", lines),
+                ("products", products),
+                ("restricted/receipt_ages", ages),
+            )
+        ]
+        return receipt_goods(*frames, time_zone)
+
+    return build
+
+
+def test_usable_receipts_are_those_not_rejected_and_each_occurs_once(rows):
+    receipts = rows(
+        "receipts",
+        {"receipt_id": "good"},
+        {"receipt_id": "twice", "cashier_id": None},
+        {"receipt_id": "twice", "cashier_id": None},
+        {"receipt_id": "conflicting", "cashier_id": "c1"},
+        {"receipt_id": "conflicting", "cashier_id": "c2"},
+        {"receipt_id": "late"},
+        {"receipt_id": None},
+        {"receipt_id": ""},
+    )
+    keys = ("conflicting", "conflicting", "late", "?", "")
+    rejected = rows("restricted/quarantine", *({"key": key} for key in keys))
+    used = usable_receipts(receipts, rejected)
+    assert sorted(row.receipt_id for row in used.collect()) == ["good", "twice"]
+    assert set(used.columns) == set(LANDING["receipts"].names)
+
+
+@pytest.mark.parametrize(
+    ("product", "expected"),
+    [
+        ({"min_age": None, "is_alcohol": True}, "alcohol"),
+        ({"min_age": 16, "is_alcohol": True}, "alcohol"),
+        ({"min_age": 16, "is_alcohol": False}, "other_restricted"),
+        ({"min_age": None, "is_alcohol": False}, "unrestricted"),
+        ({"min_age": 0, "is_alcohol": True}, "unrestricted"),
+    ],
+    ids=["alcohol without a legal age", "alcohol", "tobacco", "bread", "alcohol for all ages"],
+)
+def test_the_legal_age_decides_whether_goods_are_restricted(goods, product, expected):
+    assert [row.goods for row in goods([{"cashier_id": "c1"}], products=[product]).collect()] == [expected]
+
+
+def test_a_receipt_has_the_local_hour_of_its_opening(goods):
+    hours = [goods([{}], time_zone=zone).collect()[0].hour for zone in ("UTC", "Europe/Madrid", "Asia/Tokyo")]
+    assert hours == [9, 10, 18]
+
+
+def test_both_tables_of_cashiers_read_the_persisted_receipts(spark, goods):
+    persisted = goods([{"cashier_id": "c1"}]).persist()
+    tables = {table: sum_receipts(spark, table, persisted) for table in count_purchases.CASHIER_COUNTS}
+    for table, frame in tables.items():
+        assert frame.count() == 1
+        assert sorted(frame.columns) == sorted(WAREHOUSE[f"restricted/{table}"].row_schema.names)
+        assert "InMemoryTableScan" in frame._jdf.queryExecution().executedPlan().toString()
+    persisted.unpersist()
+
+
+def test_missing_cashiers_and_checks_are_counted(goods):
+    receipts = [
+        {"receipt_id": "complete", "cashier_id": "c1", "id_checked": True},
+        {"receipt_id": "not checked", "cashier_id": "c1", "id_checked": False},
+        {"receipt_id": "no check", "cashier_id": "c1", "id_checked": None},
+        {"receipt_id": "no cashier", "id_checked": True},
+        {"receipt_id": "bread, no cashier", "id_checked": None},
+        {"receipt_id": "self-checkout", "till_type": "self", "id_checked": None},
+    ]
+    lines = [{"receipt_id": row["receipt_id"]} for row in receipts if "bread" not in row["receipt_id"]]
+    expected = {"restricted_receipts": 5, "checks_unknown": 2, "staffed_without_cashier": 2}
+    assert count_gaps(goods(receipts, lines)) == expected
+    assert count_gaps(goods([])) == dict.fromkeys(expected, 0)
+
+
+@pytest.mark.parametrize("name", ["Madrid", "Europe/Nowhere", "EST", "", "+01:00", "/etc/localtime", "../UTC"])
+def test_a_wrong_time_zone_is_an_error(name):
+    with pytest.raises(InputError, match=f"--time-zone is '{name.replace('+', '.')}'; it must be UTC or an IANA name"):
+        count_purchases.Settings(business_date=DATE, landing="l", warehouse="w", time_zone=name)
+
+
 CELLS = [{"item": "Beer"}, {"item": "Wine"}, {"item": "Wine", "age_year": 41}]
 
 
@@ -112,43 +209,83 @@ def test_the_hash_differs_if_a_null_or_a_table_is_another(rows):
     assert len(hashes | {content_hash({COUNTS: frame}), content_hash({STORE_COUNTS: frame})}) == 4
 
 
+LAGER = {"product_name": "Lager", "category": "Beer", "department": "Drinks", "min_age": 18, "is_alcohol": True}
+
+
 @pytest.fixture
-def settings(spark, tmp_path):
+def land(tmp_path):
+    """Return a function that writes a landing table: `land("receipts", {"receipt_id": "r1"}, ...)`."""
+
+    def write(table, *rows, date=DATE):
+        folder = tmp_path / "landing" / table_folder(table, date)
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows, schema=LANDING[table]), folder / "part-0.parquet")
+
+    return write
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that replaces a date of a warehouse table."""
+    warehouse = Warehouse(str(tmp_path / "warehouse"))
+    warehouse.create_tables()
+
+    def replace(table, *rows, date=DATE, **part):
+        warehouse.replace(table, pa.Table.from_pylist(rows, schema=WAREHOUSE[table].row_schema), date, **part)
+
+    return replace
+
+
+@pytest.fixture
+def settings(spark, tmp_path, land, write):
     """Two stores, three receipts with an age, and a receipt without."""
     assert spark  # the job uses this session
-    landing, warehouse = tmp_path / "landing", Warehouse(str(tmp_path / "warehouse"))
-
-    def land(table: str, folder: str, *rows: dict) -> None:
-        (landing / table / folder).mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist(rows, schema=LANDING[table]), landing / table / folder / "part-0.parquet")
-
-    def write(table: str, *rows: dict, **part: str) -> None:
-        warehouse.replace(table, pa.Table.from_pylist(rows, schema=WAREHOUSE[table].row_schema), DATE, **part)
-
-    product = {"product_name": "Lager", "category": "Beer", "department": "Drinks", "min_age": 18, "is_alcohol": True}
-    receipts = [("r1", "s1", 25.4), ("r2", "s1", 25.0), ("r3", "s2", 61.0)]
-    land("products", "", {"product_id": "lager", **product}, {"product_id": "unsold", **product})
-    land("receipts", f"business_date={DATE}", *({"receipt_id": name} for name in ("r1", "r2", "r3", "without_age")))
-    land(
-        "receipt_lines",
-        f"business_date={DATE}",
+    stores = {"r1": "s1", "r2": "s1", "r3": "s2", "without_age": "s2"}
+    receipts = [
+        {
+            "receipt_id": name,
+            "store_id": store,
+            "till_id": "t1",
+            "till_type": "staffed",
+            "cashier_id": f"cashier of {store}",
+            "opened_at": dt.datetime(2026, 11, 9, 17, 30, tzinfo=dt.UTC),
+            "id_checked": name == "r1",
+        }
+        for name, store in stores.items()
+    ]
+    ages = {"r1": 25.4, "r2": 25.0, "r3": 61.0}
+    line = {"line_no": 1, "product_id": "lager", "quantity": 1.0, "amount": 1.5}
+    land("products", {"product_id": "lager", **LAGER}, {"product_id": "unsold", **LAGER})
+    land("receipts", *receipts)
+    land("receipt_lines", *({"receipt_id": name, **line} for name in ("r1", "r3", "without_age")))
+    write(
+        "restricted/receipt_ages",
         *(
-            {"receipt_id": name, "line_no": 1, "product_id": "lager", "quantity": 1.0, "amount": 1.5}
-            for name in ("r1", "r3", "without_age")
+            {"receipt_id": name, "store_id": stores[name], "age_years": age, "p_under_18": 0.1}
+            for name, age in ages.items()
         ),
     )
-    warehouse.create_tables()
-    ages = ({"receipt_id": name, "store_id": store, "age_years": age} for name, store, age in receipts)
-    write("restricted/receipt_ages", *ages)
     write("analytics/run_quality", {"source_table": "", "measure": "n", "value": 1.0}, job="match_receipts")
-    return count_purchases.Settings(business_date=DATE, landing=str(landing), warehouse=warehouse.uri)
+    return count_purchases.Settings(
+        business_date=DATE,
+        landing=str(tmp_path / "landing"),
+        warehouse=str(tmp_path / "warehouse"),
+        time_zone="Europe/Madrid",
+    )
 
 
-def test_the_job_writes_counts_by_age_and_store_the_catalogue_and_a_hash(settings):
-    def written(statement: str) -> list[tuple]:
-        with connect(settings.warehouse, restricted=True) as connection:
+@pytest.fixture
+def written(tmp_path):
+    """Return a function that gives the sorted rows of a query."""
+
+    def query(statement):
+        with connect(str(tmp_path / "warehouse"), restricted=True) as connection:
             return sorted(connection.sql(statement).fetchall(), key=str)
 
+    return query
+
+
+def test_the_job_writes_counts_by_age_and_store_the_catalogue_and_a_hash(settings, written):
     def counts_hash() -> list[tuple]:
         return written("SELECT text FROM analytics.run_quality WHERE measure = 'counts_hash'")
 
@@ -177,3 +314,54 @@ def test_the_job_writes_counts_by_age_and_store_the_catalogue_and_a_hash(setting
     assert len(first) == 1
     count_purchases.main(settings)
     assert counts_hash() == first
+
+
+CASHIER_COUNTS = "SELECT store_id, cashier_id, hour, goods, age_year, n_receipts, n_with_photo, n_checked"
+
+
+def test_the_job_writes_restricted_sales_by_cashier_and_hour(settings, written):
+    count_purchases.main(settings)
+    assert written(f"{CASHIER_COUNTS}, p_under_18_sum FROM restricted.cashier_daily_counts") == sorted(
+        [
+            ("s1", "cashier of s1", 18, "alcohol", 25, 1, 1, 1, 0.1),
+            ("s1", "cashier of s1", 18, "unrestricted", None, 1, 1, 0, 0.0),
+            ("s2", "cashier of s2", 18, "alcohol", 60, 1, 1, 0, 0.1),
+            ("s2", "cashier of s2", 18, "alcohol", None, 1, 0, 0, 0.0),
+        ],
+        key=str,
+    )
+    sales = written("SELECT receipt_id, cashier_id, hour, goods, age_years FROM restricted.age_restricted_sales")
+    assert sales == [
+        ("r1", "cashier of s1", 18, "alcohol", 25.4),
+        ("r3", "cashier of s2", 18, "alcohol", 61.0),
+    ]
+    report = "SELECT measure, value FROM analytics.run_quality WHERE source_table = '' AND measure <> 'n'"
+    assert written(f"{report} AND value IS NOT NULL") == [
+        ("checks_unknown", 0.0),
+        ("restricted_receipts", 3.0),
+        ("staffed_without_cashier", 0.0),
+    ]
+
+
+def test_the_hash_covers_the_counts_of_cashiers(settings, written, land):
+    query = "SELECT text FROM analytics.run_quality WHERE measure = 'counts_hash'"
+    count_purchases.main(settings)
+    before = written(query)
+    file = next(Path(settings.landing).glob("receipts/*/*.parquet"))
+    receipts = pq.ParquetFile(file).read().to_pylist()
+    land("receipts", *(row | {"id_checked": row["receipt_id"] == "r3"} for row in receipts))
+    count_purchases.main(settings)
+    assert written(query) != before
+
+
+def test_each_date_keeps_the_counts_of_its_catalogue(settings, written, land, write):
+    later = DATE + dt.timedelta(days=1)
+    count_purchases.main(settings)
+    for table in ("receipts", "receipt_lines"):
+        file = next(Path(settings.landing).glob(f"{table}/*/*.parquet"))
+        land(table, *pq.ParquetFile(file).read().to_pylist(), date=later)
+    write("analytics/run_quality", {"source_table": "", "measure": "n", "value": 1.0}, date=later, job="match_receipts")
+    land("products", {"product_id": "lager", **LAGER, "min_age": None, "is_alcohol": False})
+    count_purchases.main(dataclasses.replace(settings, business_date=later))
+    counts = "SELECT DAY(business_date), goods, SUM(n_receipts) FROM restricted.cashier_daily_counts GROUP BY ALL"
+    assert written(counts) == [(10, "unrestricted", 4), (9, "alcohol", 3), (9, "unrestricted", 1)]

@@ -57,6 +57,11 @@ def test_flags_of_publication_reach_build_affinity_and_the_rebuild(runs):
         assert vars(published) == vars(published) | flags
 
 
+def test_the_time_zone_reaches_the_counts(runs):
+    nightly.main(settings(DATES[0], time_zone="Europe/Madrid"))
+    assert [vars(of)["time_zone"] for of in runs.settings if "time_zone" in vars(of)] == ["Europe/Madrid"]
+
+
 def test_a_date_that_has_not_landed_stops_the_run_before_the_first_step(runs, monkeypatch):
     def landing_files(_, table, date):
         if date == DATES[1] and table not in UNDATED:

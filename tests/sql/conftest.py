@@ -40,6 +40,18 @@ FIGURES = {
     "q_value": 0.5,
     "is_notable": False,
 }
+# A consistent row of the counts of cashiers: one receipt with a photo.
+CASHIER_COUNTS = {
+    "n_receipts": 1,
+    "n_with_photo": 1,
+    "n_checked": 0,
+    "n_check_unknown": 0,
+    "n_under_27": 0,
+    "n_under_60": 0,
+    "p_under_18_sum": 0.0,
+    "age_capped_sum": 0.0,
+    "age_capped_square_sum": 0.0,
+}
 UNCORRECTED = {"affinity_index": None, "q_value": None}
 DEFAULTS = {
     **FIGURES,
@@ -47,6 +59,7 @@ DEFAULTS = {
     "n_days": 7,
     "age_band": "30-44",
     "age_year": 40,
+    "age_capped": None,
     "level": "category",
     "age_years": 40.0,
     "true_age": 40.0,
@@ -63,6 +76,7 @@ BY_TYPE = {
     pa.float64(): 1.0,
     pa.bool_(): False,
     pa.date32(): DATE,
+    pa.timestamp("us"): dt.datetime(2026, 11, 9, 9),  # noqa: DTZ001 - for columns outside the contract
     pa.timestamp("us", tz="UTC"): dt.datetime(2026, 11, 9, 9, tzinfo=dt.UTC),
 }
 
@@ -71,6 +85,8 @@ def _row(schema: pa.Schema, partial: dict) -> dict:
     if unknown := set(partial) - set(schema.names):
         raise ValueError(f"columns {sorted(unknown)} are not among {schema.names}")
     defaults = {f.name: DEFAULTS.get(f.name, BY_TYPE.get(f.type, f.name)) for f in schema}
+    if defaults.keys() >= CASHIER_COUNTS.keys():
+        defaults |= CASHIER_COUNTS
     if "is_notable" in defaults and (reason := partial.get("reason")):
         # A hidden cell has no figures, another cell with a reason has no corrected index.
         defaults |= dict.fromkeys(FIGURES) if reason.startswith("fewer_than") else UNCORRECTED
@@ -136,7 +152,8 @@ def run_in_spark(spark: SparkSession) -> Callable[[str, dict[str, pa.Table], dic
             for name, table in named.items()
         }
         frame = spark.sql(statement, args=parameters or None, **frames)
-        keys = [name for name in ("level", "item", "store_id", "age_year", "quantity") if name in frame.columns]
+        order = ("receipt_id", "level", "item", "store_id", "age_year", "quantity", "cashier_id", "hour", "goods")
+        keys = [name for name in order if name in frame.columns]
         return [row.asDict() for row in frame.orderBy(*keys).collect()]
 
     return run

@@ -6,7 +6,7 @@ import pytest
 from deltalake import DeltaTable
 
 from jobs.tables import night as night_module, quarantine
-from jobs.tables.night import STEPS, DateSettings, LandingSettings, Night
+from jobs.tables.night import NEEDS, DateSettings, LandingSettings, Night
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from model.cli import InputError
 
@@ -95,16 +95,59 @@ def test_a_failed_job_leaves_no_report_and_the_next_job_fails(open_night, rows, 
         pass
 
 
-def test_the_first_write_removes_the_reports_of_later_jobs(open_night, report):
-    for job in STEPS:
-        with open_night(job) as night:
-            night.measure(run="first")
-    with open_night("match_receipts") as night:
+@pytest.fixture
+def finish(open_night):
+    """Return a function that runs jobs which only write a report."""
+
+    def run(*jobs):
+        for job in jobs:
+            with open_night(job) as night:
+                night.measure(run="first")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("job", "needed", "finished"),
+    [
+        ("match_receipts", "score_photos", []),
+        ("count_purchases", "match_receipts", ["score_photos"]),
+        ("build_affinity", "count_purchases", ["score_photos", "match_receipts"]),
+        ("screen_cashiers", "count_purchases", ["score_photos", "match_receipts"]),
+    ],
+)
+def test_a_job_requires_the_reports_of_the_jobs_that_it_needs(open_night, finish, job, needed, finished):
+    finish(*finished)
+    with pytest.raises(InputError, match=f"{needed} has not finished 2026-11-09"), open_night(job):
+        pass
+    finish(needed, job)
+
+
+@pytest.mark.parametrize(
+    ("job", "removed"),
+    [
+        ("score_photos", set(NEEDS)),
+        ("match_receipts", {"match_receipts", "count_purchases", "build_affinity", "screen_cashiers"}),
+        ("count_purchases", {"count_purchases", "build_affinity", "screen_cashiers"}),
+        ("build_affinity", {"build_affinity"}),
+        ("screen_cashiers", {"screen_cashiers"}),
+    ],
+)
+def test_the_first_write_removes_the_reports_of_the_job_and_its_dependants(open_night, report, finish, job, removed):
+    finish(*NEEDS)
+    with open_night(job) as night:
         night.clear(COUNTS)
-        assert [bool(report(job)) for job in STEPS] == [True, False, False, False]
+        assert {name for name in NEEDS if not report(name)} == removed
         night.measure(run="second")
-    assert report("match_receipts") == {("", "run"): "second"}
-    assert report("build_affinity") == {}
+    assert {name: report(name) for name in NEEDS} == {
+        name: {("", "run"): "second"} if name == job else {} if name in removed else {("", "run"): "first"}
+        for name in NEEDS
+    }
+
+
+def test_each_job_is_listed_after_the_jobs_that_it_needs():
+    jobs = list(NEEDS)
+    assert all(jobs.index(needed) < jobs.index(job) for job in jobs for needed in NEEDS[job])
 
 
 def test_a_job_reads_only_its_business_date(open_night, rows):
@@ -115,13 +158,11 @@ def test_a_job_reads_only_its_business_date(open_night, rows):
         assert [row.item for row in night.read(COUNTS).collect()] == ["9"]
 
 
-def test_a_job_without_a_landing_zone_needs_neither_java_nor_spark(open_night, report, tmp_path, monkeypatch):
+def test_a_job_without_a_landing_zone_needs_neither_java_nor_spark(finish, report, tmp_path, monkeypatch):
     def fail(*_):
         raise AssertionError
 
-    for job in STEPS[:-1]:
-        with open_night(job) as night:
-            night.measure(run="first")
+    finish("score_photos", "match_receipts", "count_purchases")
     monkeypatch.setattr(night_module, "check_java", fail)
     monkeypatch.setattr(night_module, "spark_session", fail)
     settings = DateSettings(business_date=DATE, warehouse=str(tmp_path / "warehouse"))
