@@ -18,6 +18,7 @@ RUNNERS = {
     "analyst": "run_in_duckdb",
     "checks": "run_in_duckdb",
     "publish": "run_in_duckdb",
+    "screening": "run_in_duckdb",
     "truth": "run_in_duckdb",
     "views": "run_in_duckdb",
 }
