@@ -89,11 +89,11 @@ def _cashiers(cases: pa.Table) -> set[tuple[Any, Any]]:
 
 
 def _batch(sales: pa.Table, roles: Sequence[str], cashier_id: str, delete_after: dt.date) -> pa.Table:
-    batch_id = secrets.token_hex(8)
+    batch_id = f"batch-{secrets.token_hex(8)}"
     rows = [
         {
             **sale,
-            "case_id": secrets.token_hex(8),
+            "case_id": f"case-{secrets.token_hex(8)}",  # a spreadsheet would take 12e5 for a number
             "batch_id": batch_id,
             "shown_order": number,
             "role": role,
@@ -106,15 +106,15 @@ def _batch(sales: pa.Table, roles: Sequence[str], cashier_id: str, delete_after:
     return pa.Table.from_pylist(rows, schema=WAREHOUSE[CASES].row_schema)
 
 
-def answered_delete_after(delete_after: dt.date, business_date: dt.date, decided_on: dt.date) -> dt.date:
+def answered_delete_after(delete_after: dt.date, newest: dt.date, decided_on: dt.date) -> dt.date:
     """Return the last date on which an answered case is kept.
 
-    >>> answered_delete_after(dt.date(2027, 2, 7), dt.date(2026, 11, 9), decided_on=dt.date(2026, 11, 20))
+    >>> answered_delete_after(dt.date(2027, 2, 7), newest=dt.date(2026, 11, 19), decided_on=dt.date(2026, 11, 20))
     datetime.date(2026, 12, 20)
 
     Args:
         delete_after: the date without the answer.
-        business_date: date of the screening. In a chain of test data it may be later than the decision.
+        newest: newest business date of the warehouse. In test data it may be later than the decision.
         decided_on: date of the answer.
     """
-    return min(delete_after, max(decided_on, business_date) + dt.timedelta(days=KEEP_ANSWERED_DAYS))
+    return min(delete_after, max(decided_on, newest) + dt.timedelta(days=KEEP_ANSWERED_DAYS))

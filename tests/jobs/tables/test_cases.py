@@ -167,5 +167,5 @@ def test_an_answered_case_is_kept_for_30_days_and_at_most_90_in_all():
     due = dt.date(2027, 2, 7)
     assert answered_delete_after(due, DATE, dt.date(2026, 11, 20)) == dt.date(2026, 12, 20)
     assert answered_delete_after(due, DATE, dt.date(2027, 1, 20)) == due
-    # A chain of test data may have later dates than the clock.
+    # Test data may have later dates than the clock.
     assert answered_delete_after(due, DATE, dt.date(2020, 1, 1)) == dt.date(2026, 12, 9)
