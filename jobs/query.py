@@ -23,7 +23,7 @@ import sql
 from jobs.tables.duck import Answer, ReadSettings, connect, dollars, execute, parameters_of, render
 from model.cli import InputError, run
 
-FOLDERS = ("analyst", "checks")
+FOLDERS = ("analyst", "auditor", "checks")
 """Folders of shipped statements in DuckDB's dialect over warehouse tables."""
 
 
@@ -152,6 +152,8 @@ def passes_checks(warehouse: str, business_date: dt.date) -> bool:
 def main(settings: Settings) -> None:
     """Print the rows of each statement, or with `expect_empty` their number."""
     named, given = statements(settings.statement), parse_parameters(settings.param)
+    if not settings.restricted and any(name.startswith("auditor/") for name in named):
+        raise InputError(f"{settings.statement} reads tables about persons, for auditors only; add --restricted")
     answers = answer_each(connect(settings.warehouse, restricted=settings.restricted), named, given)
     for name, answer in answers.items():
         if settings.expect_empty or len(answers) > 1:
