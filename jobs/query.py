@@ -10,7 +10,6 @@ protect these tables.
 
 import dataclasses
 import datetime as dt
-import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -21,24 +20,19 @@ import duckdb
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 import sql
-from jobs.tables.duck import Answer, connect, dollars, execute, parameters_of, render
+from jobs.tables.duck import Answer, ReadSettings, connect, dollars, execute, parameters_of, render
 from model.cli import InputError, run
 
-FOLDERS = ("analyst", "checks")
+FOLDERS = ("analyst", "auditor", "checks")
 """Folders of shipped statements in DuckDB's dialect over warehouse tables."""
-
-WAREHOUSE_VARIABLE = "BREAD_SALT_WAREHOUSE"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ReadSettings):
     """Flags of the program."""
 
     statement: Positional[str]
     """SQL, a file that ends in .sql, or the name of a shipped statement or of a folder of them."""
-
-    warehouse: str = dataclasses.field(default_factory=lambda: os.environ.get(WAREHOUSE_VARIABLE, ""))
-    """Root of the Delta tables (path or URI). Default: the environment variable BREAD_SALT_WAREHOUSE."""
 
     param: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
     """Value of $NAME; repeatable. Default of $business_date: newest of analytics.age_category_affinity."""
@@ -157,9 +151,9 @@ def passes_checks(warehouse: str, business_date: dt.date) -> bool:
 
 def main(settings: Settings) -> None:
     """Print the rows of each statement, or with `expect_empty` their number."""
-    if not settings.warehouse:
-        raise InputError(f"--warehouse is required: the environment has no {WAREHOUSE_VARIABLE}")
     named, given = statements(settings.statement), parse_parameters(settings.param)
+    if not settings.restricted and any(name.startswith("auditor/") for name in named):
+        raise InputError(f"{settings.statement} reads tables about persons, for auditors only; add --restricted")
     answers = answer_each(connect(settings.warehouse, restricted=settings.restricted), named, given)
     for name, answer in answers.items():
         if settings.expect_empty or len(answers) > 1:

@@ -5,6 +5,7 @@ import dataclasses
 import datetime as dt
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -18,6 +19,20 @@ import sql
 from jobs.tables.compatibility import check_schemas
 from jobs.tables.schemas import WAREHOUSE, is_restricted
 from model.cli import InputError
+
+WAREHOUSE_VARIABLE = "BREAD_SALT_WAREHOUSE"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadSettings:
+    """Flags of every program that reads the warehouse for a person."""
+
+    warehouse: str = dataclasses.field(default_factory=lambda: os.environ.get(WAREHOUSE_VARIABLE, ""))
+    """Root of the Delta tables (path or URI). Default: the environment variable BREAD_SALT_WAREHOUSE."""
+
+    def __post_init__(self) -> None:
+        if not self.warehouse:
+            raise InputError(f"--warehouse is required: the environment has no {WAREHOUSE_VARIABLE}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ import datetime as dt
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -26,6 +27,9 @@ from model.cli import InputError
 
 STAGING_MAX_AGE_SECONDS = 24 * 3600
 """A job removes staging folders older than this, which interrupted jobs have left behind."""
+
+UNCOMMITTED_MAX_AGE_HOURS = 24
+"""Files that no commit names are deleted when they are older than this; no job runs that long."""
 
 _STAGED = re.compile(r"(?:restricted|analytics)\.\w+-(?P<created>\d+)-[0-9a-f]+")
 _SPARK_READ_AHEAD = {"batch_size": 32_768, "batch_readahead": 1, "fragment_readahead": 1}
@@ -93,6 +97,25 @@ class Warehouse:
         """Tell whether a table has rows of a date, or of a part of it."""
         return bool(self._files(name, _predicate({"business_date": business_date, **part})))
 
+    def rows(self, name: str, *columns: str, first: dt.date | None = None, last: dt.date | None = None) -> pa.Table:
+        """Return the rows of the dates `first` to `last`, or of all dates, in memory.
+
+        Args:
+            name: a table that exists.
+            *columns: names of columns; without them, all columns.
+            first: first date.
+            last: last date.
+        """
+        return _rows(DeltaTable(self._table_uri(name)), name, columns, first, last)
+
+    def newest_date(self) -> dt.date | None:
+        """Return the newest date of which a job has reported, or None."""
+        uri = self._table_uri("analytics/run_quality")
+        if not DeltaTable.is_deltatable(uri):
+            return None
+        dates = [str(partition["business_date"]) for partition in DeltaTable(uri).partitions()]
+        return max(map(dt.date.fromisoformat, dates), default=None)
+
     def read(self, spark: SparkSession, name: str, first: dt.date, last: dt.date) -> DataFrame:
         """Read the dates `first` to `last` of a table."""
         table = WAREHOUSE[name]
@@ -126,10 +149,7 @@ class Warehouse:
         if tuple(partition) != table.partition_by:
             raise ValueError(f"{name} is replaced by {table.partition_by}, not by {tuple(partition)}")
         if isinstance(rows, pa.Table):
-            _check_columns(name, _columns(rows.schema), _columns(table.row_schema))
-            for column, value in partition.items():
-                rows = rows.append_column(column, pa.repeat(pa.scalar(value), len(rows)))
-            self._commit(name, rows.select(table.schema.names).to_reader(), partition)
+            self._replace_arrow(name, rows, partition)
             return
         stamped = rows.withColumns({column: F.lit(value) for column, value in partition.items()})
         stamped = stamped.select(*table.schema.names)
@@ -142,12 +162,60 @@ class Warehouse:
             staged = ds.dataset(path, schema=table.schema, format="parquet", filesystem=self._place.filesystem)
             self._commit(name, staged.scanner(**_SPARK_READ_AHEAD).to_reader(), partition)
 
-    def _commit(self, name: str, rows: pa.RecordBatchReader, partition: Mapping[str, object]) -> None:
+    def update(self, name: str, business_date: dt.date, change: Callable[[pa.Table], pa.Table]) -> None:
+        """Replace the rows of a date by what `change` makes of them; `replace` would lose another writer's change.
+
+        Args:
+            name: a table that has no partition column but the date.
+            business_date: the date that is replaced.
+            change: gets the rows of the date, without their date, and returns rows of the same columns.
+
+        Raises:
+            RuntimeError: another writer replaced the date since it was read; nothing was written.
+        """
+        read = DeltaTable(self._table_uri(name))
+        schema = WAREHOUSE[name].row_schema
+        before = _rows(read, name, schema.names, business_date, business_date)
+        self._replace_arrow(name, change(before), {"business_date": business_date}, read)
+
+    def delete(self, name: str, last: dt.date) -> None:
+        """Delete the rows of all dates up to `last`."""
+        predicate = f"business_date <= '{last}'"  # the log keeps it, so it must never name an id
+        if self._files(name, predicate):
+            DeltaTable(self._table_uri(name)).delete(predicate)
+
+    def vacuum(self, name: str) -> None:
+        """Delete the files of replaced and deleted rows, so that nobody can read an old version of the table.
+
+        - A file that a commit has removed is deleted at once ("lite" vacuum: only such files). A reader that opened the
+          table before that commit fails and must be run again.
+        - A file that no commit names belongs to a writer that has not committed yet, or to one that was interrupted. It
+          is deleted after UNCOMMITTED_MAX_AGE_HOURS ("full" vacuum), never at once.
+        """
+        table = DeltaTable(self._table_uri(name))
+        for hours, full in ((0, False), (UNCOMMITTED_MAX_AGE_HOURS, True)):
+            vacuum = partial(table.vacuum, retention_hours=hours, enforce_retention_duration=False, full=full)
+            if vacuum(dry_run=True):  # a vacuum without files would write to the log
+                vacuum(dry_run=False)
+
+    def _replace_arrow(
+        self, name: str, rows: pa.Table, partition: Mapping[str, object], read: DeltaTable | None = None
+    ) -> None:
+        table = WAREHOUSE[name]
+        _check_columns(name, _columns(rows.schema), _columns(table.row_schema))
+        for column, value in partition.items():
+            rows = rows.append_column(column, pa.repeat(pa.scalar(value), len(rows)))
+        self._commit(name, rows.select(table.schema.names).to_reader(), partition, read)
+
+    def _commit(
+        self, name: str, rows: pa.RecordBatchReader, partition: Mapping[str, object], read: DeltaTable | None = None
+    ) -> None:
+        """Replace a partition; fail if it has changed since it was `read`."""
         # By default Parquet footers store the minimum and maximum of each column, like the log.
         statistics = ColumnProperties(statistics_enabled="NONE") if is_restricted(name) else None
         try:
             write_deltalake(
-                self._table_uri(name),
+                read or self._table_uri(name),
                 rows,
                 mode="overwrite",
                 predicate=_predicate(partition),
@@ -189,6 +257,16 @@ class Warehouse:
         finally:
             if filesystem.get_file_info(path).type == fs.FileType.Directory:
                 filesystem.delete_dir(path)
+
+
+def _rows(
+    table: DeltaTable, name: str, columns: Sequence[str], first: dt.date | None, last: dt.date | None
+) -> pa.Table:
+    schema = WAREHOUSE[name].schema
+    date = ds.field("business_date")
+    between = (date >= (first or dt.date.min)) & (date <= (last or dt.date.max))
+    rows = table.to_pyarrow_dataset().to_table(columns=list(columns) or schema.names, filter=between)
+    return rows.cast(pa.schema([schema.field(column) for column in rows.column_names]))
 
 
 def _predicate(partition: Mapping[str, object]) -> str:

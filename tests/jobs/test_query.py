@@ -168,6 +168,16 @@ def test_a_statement_can_be_sql_a_file_a_shipped_name_or_a_folder(tmp_path):
     assert statements("checks/") == statements("checks")
 
 
+def test_questions_of_auditors_require_the_restricted_zone(warehouse, capsys):
+    params = ["business_date=2026-11-09", "window_days=28"]
+    with pytest.raises(
+        InputError, match=r"auditor/cashiers_to_look_at reads tables about persons, .*; add --restricted"
+    ):
+        run_main(warehouse, "auditor/cashiers_to_look_at", *params)
+    run_main(warehouse, "auditor/cashiers_to_look_at", *params, restricted=True, format="csv")
+    assert capsys.readouterr().out.startswith("store_id,cashier_id,status,reasons,")
+
+
 @pytest.mark.parametrize(
     ("named", "message"),
     [

@@ -16,8 +16,10 @@ import sql
 RUNNERS = {
     "nightly": "run_in_spark",
     "analyst": "run_in_duckdb",
+    "auditor": "run_in_duckdb",
     "checks": "run_in_duckdb",
     "publish": "run_in_duckdb",
+    "screening": "run_in_duckdb",
     "truth": "run_in_duckdb",
     "views": "run_in_duckdb",
 }
@@ -62,6 +64,20 @@ def test_a_check_filters_every_input_by_the_business_date(check: str) -> None:
 @pytest.mark.parametrize("statement", sql.names("analyst"))
 def test_analyst_statements_do_not_read_restricted_tables(statement: str) -> None:
     assert "restricted." not in sql.load(statement)
+
+
+@pytest.mark.parametrize("statement", sql.names("auditor"))
+def test_every_row_for_auditors_has_a_caveat(statement: str, arrow_tables: Callable, run_in_duckdb: Callable) -> None:
+    rows = [
+        row
+        for case in CASES[statement]
+        for row in run_in_duckdb(sql.load(statement), arrow_tables(case.get("tables", {})), case["params"])
+    ]
+    assert rows
+    assert all(row["caveat"] for row in rows)
+    assert not {"p_check", "p_young", "young_observed", "young_expected"} & set(rows[0])
+    (order,) = re.findall(r"^ORDER BY (.*)$", sql.load(statement), re.MULTILINE)
+    assert not re.search(r"p_|q_|ratio|checks|status", order)
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)

@@ -1,5 +1,6 @@
 import datetime as dt
 import multiprocessing
+import os
 import threading
 import time
 from pathlib import Path
@@ -187,3 +188,81 @@ def test_a_part_of_a_date_has_rows_after_it_was_written(warehouse):
     assert warehouse.has_rows("analytics/run_quality", DATE, job="score_photos")
     assert not warehouse.has_rows("analytics/run_quality", DATE, job="match_receipts")
     assert not warehouse.has_rows("analytics/run_quality", NEXT, job="score_photos")
+
+
+CASES = "restricted/cashier_cases"
+
+
+def cases(*case_ids: str) -> pa.Table:
+    return pa.Table.from_pylist([{"case_id": case_id} for case_id in case_ids], schema=WAREHOUSE[CASES].row_schema)
+
+
+def case_ids(warehouse, **dates) -> list[str]:
+    return sorted(warehouse.rows(CASES, "case_id", **dates)["case_id"].to_pylist())
+
+
+def test_an_update_changes_the_rows_of_its_date_only(warehouse):
+    warehouse.replace(CASES, cases("k1", "k2"), DATE)
+    warehouse.replace(CASES, cases("k3"), NEXT)
+    warehouse.update(CASES, DATE, lambda rows: rows.slice(1))
+    assert case_ids(warehouse) == ["k2", "k3"]
+    assert case_ids(warehouse, first=NEXT, last=NEXT) == ["k3"]
+    warehouse.update(CASES, NEXT, lambda rows: rows.slice(1))
+    assert case_ids(warehouse) == ["k2"]
+    assert warehouse.rows(CASES, last=DATE).schema == WAREHOUSE[CASES].schema
+
+
+def test_an_update_fails_if_another_writer_changed_the_date_since(warehouse):
+    def change(rows):
+        warehouse.replace(CASES, cases("k1", "written meanwhile"), DATE)
+        return rows
+
+    warehouse.replace(CASES, cases("k1"), DATE)
+    with pytest.raises(RuntimeError, match="another writer replaced it at the same time"):
+        warehouse.update(CASES, DATE, change)
+    assert case_ids(warehouse) == ["k1", "written meanwhile"]
+
+
+def test_a_vacuum_removes_replaced_and_deleted_files_and_keeps_the_rows(warehouse, tmp_path):
+    for case_id in ("k1", "k2"):
+        warehouse.replace(CASES, cases(case_id), DATE)
+        warehouse.replace(CASES, cases(case_id), NEXT)
+    warehouse.delete(CASES, DATE)
+    warehouse.vacuum(CASES)
+    assert len(list((tmp_path / CASES).rglob("*.parquet"))) == 1
+    assert case_ids(warehouse) == ["k2"]
+
+
+def test_a_vacuum_keeps_a_file_that_is_not_committed_yet(warehouse, tmp_path):
+    warehouse.replace(CASES, cases("k1"), DATE)
+    (committed,) = (tmp_path / CASES).rglob("*.parquet")
+    uncommitted = committed.with_name("part-00000-uncommitted.parquet")
+    uncommitted.write_bytes(committed.read_bytes())
+    warehouse.replace(CASES, cases("k2"), DATE)
+    warehouse.vacuum(CASES)
+    assert uncommitted.exists()
+    assert not committed.exists()
+    # A writer that was interrupted has left it.
+    days_ago = time.time() - 25 * 3600
+    os.utime(uncommitted, (days_ago, days_ago))
+    warehouse.vacuum(CASES)
+    assert not uncommitted.exists()
+    assert case_ids(warehouse) == ["k2"]
+
+
+def test_deleting_dates_before_the_first_one_writes_nothing(warehouse, tmp_path):
+    warehouse.replace(CASES, cases("k1"), NEXT)
+    versions = [DeltaTable(tmp_path / CASES).version()]
+    warehouse.delete(CASES, DATE)
+    warehouse.vacuum(CASES)
+    versions.append(DeltaTable(tmp_path / CASES).version())
+    assert versions[0] == versions[1]
+
+
+def test_the_newest_date_is_that_of_the_reports(warehouse, tmp_path):
+    assert warehouse.newest_date() is None
+    assert Warehouse(str(tmp_path / "new")).newest_date() is None
+    line = pa.Table.from_pylist([{"measure": "rows"}], schema=WAREHOUSE["analytics/run_quality"].row_schema)
+    for date in (NEXT, DATE):
+        warehouse.replace("analytics/run_quality", line, date, job="score_photos")
+    assert warehouse.newest_date() == NEXT
