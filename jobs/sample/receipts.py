@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from jobs.sample import assortment as sample_assortment
 from jobs.sample.assortment import Assortment, Ints
+from jobs.sample.cashiers import CHECKS, Staff, check_probability
 from jobs.tables.schemas import LANDING
 
 Tables = dict[str, pa.Table]
@@ -71,6 +72,21 @@ def _texts(prefix: str, numbers: Ints, width: int) -> pa.Array:
     return pc.binary_join_element_wise(prefix, digits, "")
 
 
+def store_ids(stores: Ints) -> pa.Array:
+    """Return the `store_id` of stores by their numbers."""
+    return _texts("ST", stores, 2)
+
+
+def till_ids(tills: Ints) -> pa.Array:
+    """Return the `till_id` of tills by their numbers within the store."""
+    return _texts("T", tills, 1)
+
+
+def cashier_ids(cashiers: Ints) -> pa.Array:
+    """Return the `cashier_id` of cashiers by their numbers, counted over the chain."""
+    return _texts("C", cashiers, 4)
+
+
 def _timestamps(microseconds: Ints) -> pa.Array:
     return pa.array(microseconds).cast(pa.timestamp("us", tz="UTC"))
 
@@ -116,31 +132,44 @@ def draw_times(rng: np.random.Generator, n_lines: Ints, till_receipts: Ints) -> 
     return ((closed - duration) * _SECOND).astype(np.int64), (closed * _SECOND).astype(np.int64)
 
 
-def draw_receipts(rng: np.random.Generator, date: dt.date, tills: Tills, goods: Assortment) -> Tables:
-    """Return the landing tables of some tills on one date, and the true ages as `ages`."""
+def draw_receipts(
+    rng: np.random.Generator, date: dt.date, tills: Tills, goods: Assortment, staff: Staff | None = None
+) -> Tables:
+    """Return the landing tables of some tills on one date, and the true ages as `ages`.
+
+    With `staff`, its cashiers sell, and whether a document was shown is returned as `checks`. Otherwise each till has
+    three cashiers, who all check alike.
+    """
     till = np.repeat(np.arange(tills.store.size), tills.n_receipts)
     receipt_id = _texts(f"R{date:%y%m%d}-", tills.first_receipt[0] + np.arange(till.size), 7)
     age_years = rng.choice(sample_assortment.AGE_YEARS, till.size, p=sample_assortment.AGE_SHARE)
+    if staff:
+        age_years = staff.clientele(rng, tills.store[till], age_years)
     lines, n_lines, restricted = draw_lines(rng, age_years, receipt_id, goods)
     midnight = dt.datetime(date.year, date.month, date.day, tzinfo=dt.UTC)
     opening = (int(midnight.timestamp()) + 5 * 3600) * _SECOND  # 06:00 in UTC+1
     opened, closed = (opening + time for time in draw_times(rng, n_lines, tills.n_receipts))
 
-    shift = np.minimum((opened - opening) // (7 * 3600 * _SECOND), 2)
-    cashier = _texts("C", tills.first_cashier[till] + shift, 4)
-    store_id = _texts("ST", tills.store, 2).take(pa.array(till))
-    till_id = _texts("T", tills.number, 1).take(pa.array(till))
-    looks_young = 0.02 + 0.95 / (1 + np.exp((age_years - 30) / 4))
     is_self = tills.is_self[till]
+    if staff:
+        number = staff.on_duty(date, tills.store[till], tills.number[till], (opened - opening) // _SECOND)
+        age_years, checked, shown = staff.sell(rng, tills.store[till], number, age_years, restricted)
+        cashier = tills.store[till] * staff.per_store + number
+    else:
+        cashier = tills.first_cashier[till] + np.minimum((opened - opening) // (7 * 3600 * _SECOND), 2)
+        checked = shown = rng.random(till.size) < check_probability(age_years)
+    cashier_id = cashier_ids(cashier)
+    store_id = store_ids(tills.store).take(pa.array(till))
+    till_id = till_ids(tills.number).take(pa.array(till))
     receipts = {
         "receipt_id": receipt_id,
         "store_id": store_id,
         "till_id": till_id,
         "till_type": pc.if_else(pa.array(is_self), "self", "staffed"),
-        "cashier_id": pc.if_else(pa.array(is_self), None, cashier),
+        "cashier_id": pc.if_else(pa.array(is_self), None, cashier_id),
         "opened_at": _timestamps(opened),
         "closed_at": _timestamps(closed),
-        "id_checked": pa.array(rng.random(till.size) < looks_young, mask=~restricted),
+        "id_checked": pa.array(checked, mask=~restricted),
     }
 
     n_photos = (rng.random(till.size) < tills.photo_share[till]) * (1 + (rng.random(till.size) < 0.12))
@@ -161,9 +190,11 @@ def draw_receipts(rng: np.random.Generator, date: dt.date, tills: Tills, goods: 
         "receipt_id": receipt_id.take(pa.array(age_receipt)),
         "true_age": age_years[age_receipt],
     }
+    checks = {"receipt_id": receipt_id.filter(pa.array(restricted)), "id_shown": shown[restricted]}
     return {
         "photo_events": pa.table(photo_events, schema=LANDING["photo_events"]),
         "receipts": pa.table(receipts, schema=LANDING["receipts"]),
         "receipt_lines": lines,
         "ages": pa.table(ages, schema=AGES),
+        "checks": pa.table(checks, schema=CHECKS),
     }
