@@ -10,7 +10,6 @@ Cases are deleted 30 days after the answer, and at most 90 days after they were 
 
 import dataclasses
 import datetime as dt
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from jobs.tables.case_files import (
     store_answers,
 )
 from jobs.tables.duck import Answer, ReadSettings, render
+from jobs.tables.private_files import write_private
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError, run
 
@@ -121,15 +121,7 @@ def export(settings: Export) -> None:
     chosen = [case for batch in batches for case in of_batch(cases, batch) if not is_answered(case)]
     if not chosen:
         raise InputError(f"there are no open cases{f' in batch {settings.batch}' if settings.batch else ''}")
-    text = export_text(chosen, settings.time_zone)
-    try:
-        descriptor = os.open(settings.out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise InputError(f"--out {settings.out} exists; export never overwrites a file with answers") from None
-    except OSError as error:
-        raise InputError(f"--out {settings.out} can't be written: {error}") from None
-    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - the descriptor has the mode 0600
-        file.write(text)
+    write_private(settings.out, export_text(chosen, settings.time_zone), overwrite=False)
     print(f"{len(chosen)} cases: {settings.out}. Fill in {' and '.join(QUESTIONS)} with {', '.join(ANSWERS)}.")
     print(f"{CAVEAT} Delete the file when its answers are imported.")
 

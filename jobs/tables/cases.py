@@ -72,10 +72,15 @@ def draw_cases(  # noqa: PLR0913 - each is a table or a setting of its own
     connection.register("units", units.select(UNITS.names).cast(UNITS))
     open_batches = connection.sql(sql.load("screening/open_batches"), params={"as_of": as_of}).fetchall()
     reviewed = {*open_batches, *_cashiers(existing)}
+    to_draw = sorted({*in_review} - reviewed)
+    if not to_draw:
+        return existing
     batches = [existing]
-    for store_id, cashier_id in sorted({*in_review} - reviewed):
-        statement = sql.load("screening/sales_of_store")
-        sales = connection.sql(statement, params={"store_id": store_id, "dates": list(dates)}).to_arrow_table()
+    parameters = {"store_ids": sorted({store_id for store_id, _ in to_draw}), "dates": list(dates)}
+    # One statement for all stores: the table of sales is large, and the stores in review are few.
+    of_stores = connection.sql(sql.load("screening/sales_of_stores"), params=parameters).to_arrow_table()
+    for store_id, cashier_id in to_draw:
+        sales = of_stores.filter(pc.equal(of_stores["store_id"], store_id))
         of_cashier = pc.fill_null(pc.equal(sales["cashier_id"], cashier_id), fill_value=False)
         ages = [sales[name].to_numpy() for name in ("hour", "age_years")]
         drawn = draw(of_cashier.to_numpy(), ages[0].astype(np.int64), ages[1])

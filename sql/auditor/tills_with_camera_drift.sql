@@ -1,7 +1,8 @@
 -- At which tills do buyers look older or younger than at the other tills of the store, so that the camera may be wrong?
 -- Grain: one row per till whose difference over the 7 dates that end with the business date is over 1 year and over 3
 -- standard errors; with the same figures of the 21 dates before (null: no photos). A difference that is new suggests the
--- camera. A difference that was there before suggests the clientele.
+-- camera. A difference that was there before suggests the clientele. In a store with two tills, nobody can tell which of
+-- them differs.
 -- Units: shift_years: mean estimated age of the photos less that at the other tills of the store in the same hour of the
 -- day (UTC), by one model, in years; se_years: its standard error if photos were independent; z: shift / se.
 -- Parameters: $business_date.

@@ -114,7 +114,7 @@ def test_an_export_is_readable_by_its_owner_only(warehouse, tmp_path):
 
 def test_an_export_never_overwrites_a_file(warehouse, tmp_path):
     (tmp_path / "out.csv").write_text("answers")
-    with pytest.raises(InputError, match=r"out\.csv exists; export never overwrites"):
+    with pytest.raises(InputError, match=r"out\.csv exists; it is not overwritten"):
         export(warehouse, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == "answers"
     with pytest.raises(InputError, match=r"nowhere/out\.csv can't be written"):
