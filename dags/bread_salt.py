@@ -54,6 +54,11 @@ PUBLICATION_FLAGS = (
 )
 """For the shell commands of the programs that publish windows, so that they all publish the same."""
 
+SCREENING_FLAGS = "".join(
+    f" {shlex.quote(flag)}" for flag in shlex.split(os.environ.get("BREAD_SALT_SCREENING_FLAGS", ""))
+)
+"""For the shell commands of the programs that screen cashiers."""
+
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """Environment of the same programs: their matrices are small. On two busy cores, several threads took 81 s of CPU
 instead of 30, because they wait for each other.

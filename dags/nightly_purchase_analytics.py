@@ -2,8 +2,8 @@ r"""### What each age group bought, one business date per night.
 
 **Does**: waits for the files of a date in the landing zone, estimates the age on every till photo
 (`score_photos`), assigns the ages to receipts (`match_receipts`), counts the purchases by age
-(`count_purchases`), publishes what each age band buys over the last days (`build_affinity`), and checks the
-written tables (`checks`).
+(`count_purchases`), publishes what each age band buys over the last days (`build_affinity`), screens the cashiers
+who sell age-restricted goods (`screen_cashiers`), and checks the written tables (`checks`).
 
 **Writes** that date of the Delta tables under `<warehouse>/restricted` and `<warehouse>/analytics`. A run
 replaces its date in every table, so repeating it is safe.
@@ -45,6 +45,9 @@ Nightly and backfill runs may overlap: writers of different dates do not conflic
   Default: `false`.
 - `BREAD_SALT_KERNEL_PHOTOS`: a labelled set (`labels.csv`, `final_files/`) of photos from the chain's own tills, from
   which the errors of the ages are measured. Default: the photos that the model held out.
+- `BREAD_SALT_SCREENING_FLAGS`: flags of `screen_cashiers`, such as `--hour-blocks 6 14 20 --review-ratio 0.6`. Default:
+  none. A chain whose receipts have no `cashier_id` has no screening. Before the first night with one, make a data
+  protection impact assessment (README, *Auditor*).
 - `BREAD_SALT_DRIVER_MEMORY`: memory of each Spark driver. Default: `4g`.
 - `BREAD_SALT_TIME_ZONE`: the chain's time zone, such as `Europe/Vienna`. Default: `UTC`.
 - `BREAD_SALT_PYTHON`: the interpreter, on workers and executors, in which this project is installed. Default:
@@ -71,6 +74,7 @@ from bread_salt import (
     PUBLICATION_FLAGS,
     PYTHON,
     QUOTED_PYTHON,
+    SCREENING_FLAGS,
     TIME_ZONE,
     ProgramOperator,
     SparkJobOperator,
@@ -172,6 +176,7 @@ with DAG(
             "--business-date={{ business_date(params, dag_run) }}",
             "--landing={{ var.value.bread_salt_landing }}",
             "--warehouse={{ var.value.bread_salt_warehouse }}",
+            f"--time-zone={TIME_ZONE}",
         ],
         execution_timeout=timedelta(hours=2),
     )
@@ -181,6 +186,16 @@ with DAG(
         bash_command=f"{QUOTED_PYTHON} -m jobs.build_affinity"
         " --business-date {{ business_date(params, dag_run) | quote }}"
         " --warehouse {{ var.value.bread_salt_warehouse | quote }}" + PUBLICATION_FLAGS,
+        env=ONE_THREAD,
+        append_env=True,
+        execution_timeout=timedelta(hours=1),
+    )
+
+    screen_cashiers = ProgramOperator(
+        task_id="screen_cashiers",
+        bash_command=f"{QUOTED_PYTHON} -m jobs.screen_cashiers"
+        " --business-date {{ business_date(params, dag_run) | quote }}"
+        " --warehouse {{ var.value.bread_salt_warehouse | quote }}" + SCREENING_FLAGS,
         env=ONE_THREAD,
         append_env=True,
         execution_timeout=timedelta(hours=1),
@@ -196,4 +211,4 @@ with DAG(
         outlets=[Asset("bread_salt_analytics")],
     )
 
-    await_landing >> score_photos >> match_receipts >> count_purchases >> build_affinity >> checks
+    await_landing >> score_photos >> match_receipts >> count_purchases >> [build_affinity, screen_cashiers] >> checks

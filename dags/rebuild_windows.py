@@ -1,11 +1,12 @@
 r"""### Windows that contain a repeated date, published again.
 
 **Does**: waits until no run of `nightly_purchase_analytics` is queued or running (`await_nightly_runs`). Then it finds
-the dates whose published windows contain a date that has been run again since, publishes them again from the daily
+the dates whose windows contain a date that has been run again since, publishes and screens them again from the daily
 counts, and runs the checks for them (`rebuild`). It reads no landing zone. A whole backfill causes one rebuild. After
 an ordinary night nothing is out of date, and `rebuild` ends within seconds.
 
-**Writes** these dates of the Delta tables under `<warehouse>/analytics`, with the current age bands. In each table,
+**Writes** these dates of the Delta tables under `<warehouse>/analytics`, with the current age bands, and of the
+screening of cashiers under `<warehouse>/restricted`. In each table,
 readers see either the old or the new rows of a date; the tables are replaced one after the other.
 
 **Read by** the readers of `analytics`. When `rebuild` succeeds, all windows are up to date and it updates the asset
@@ -29,7 +30,15 @@ import shlex
 from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Asset
-from bread_salt import ONE_THREAD, PUBLICATION_FLAGS, QUOTED_PYTHON, TIME_ZONE, NoActiveRunSensor, ProgramOperator
+from bread_salt import (
+    ONE_THREAD,
+    PUBLICATION_FLAGS,
+    QUOTED_PYTHON,
+    SCREENING_FLAGS,
+    TIME_ZONE,
+    NoActiveRunSensor,
+    ProgramOperator,
+)
 
 with DAG(
     dag_id="rebuild_windows",
@@ -56,7 +65,7 @@ with DAG(
     rebuild = ProgramOperator(
         task_id="rebuild",
         bash_command=f"{QUOTED_PYTHON} -m jobs.rebuild_windows"
-        " --warehouse {{ var.value.bread_salt_warehouse | quote }}" + PUBLICATION_FLAGS,
+        " --warehouse {{ var.value.bread_salt_warehouse | quote }}" + PUBLICATION_FLAGS + SCREENING_FLAGS,
         env=ONE_THREAD,
         append_env=True,
         retries=2,  # a nightly run may start meanwhile and write the same date

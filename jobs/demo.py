@@ -23,7 +23,9 @@ from model.cli import run
 
 DATE = sample_chain.Settings.first_date
 DAG = "nightly_purchase_analytics"
-SHOWN = re.compile(r"\b(?:score_photos|match_receipts|count_purchases|build_affinity|checks/\w+): .*?(?= \[airflow|$)")
+SHOWN = re.compile(
+    r"\b(?:score_photos|match_receipts|count_purchases|build_affinity|screen_cashiers|checks/\w+): .*?(?= \[airflow|$)"
+)
 """The part of Airflow's log that is shown on the screen."""
 
 SHUTDOWN_SECONDS = 5

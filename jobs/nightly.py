@@ -1,4 +1,4 @@
-"""Run all steps of one or more nights without Airflow: score, match, count, publish, check.
+"""Run all steps of one or more nights without Airflow: score, match, count, publish, screen, check.
 
 The dates are run oldest first. A date that fails stops the run. At the end, the published windows of other dates that
 contain one of them are rebuilt, once for all dates; see `rebuild_windows`.
@@ -10,19 +10,18 @@ import datetime as dt
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
-from jobs import build_affinity, count_purchases, match_receipts, rebuild_windows, score_photos
+from jobs import build_affinity, count_purchases, match_receipts, rebuild_windows, score_photos, screen_cashiers
 from jobs.query import passes_checks
 from jobs.tables.landing import landing_files, open_place
 from jobs.tables.schemas import LANDING
 from model.cli import InputError, run
 
-STEPS = (score_photos, match_receipts, count_purchases, build_affinity)
+STEPS = (score_photos, match_receipts, count_purchases, build_affinity, screen_cashiers)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(build_affinity.PublicationSettings):
+class Settings(rebuild_windows.Settings):
     """Flags of all steps."""
 
     business_date: tuple[dt.date, ...]
@@ -44,11 +43,6 @@ class Settings(build_affinity.PublicationSettings):
             raise InputError("business_date has no date; wanted one or more, such as 2026-11-09")
         for step in STEPS:  # a wrong flag must fail before the first step
             self.of(step, self.business_date[0])
-
-    def of(self, step: Any, business_date: dt.date) -> Any:
-        """Return the settings of one step on one date."""
-        flags = {field.name: getattr(self, field.name) for field in fields(step.Settings)}
-        return step.Settings(**{**flags, "business_date": business_date})
 
 
 def main(settings: Settings) -> None:

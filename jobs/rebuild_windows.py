@@ -1,13 +1,13 @@
-"""Publish the windows again that contain a date whose counts have changed since.
+"""Publish and screen the windows again that contain a date whose counts have changed since.
 
 A window of 28 dates contains the 27 dates before its own. When a date is run again, this program brings the later dates
-up to date: it runs `build_affinity` and the checks of `sql/checks` for each date that is out of date, oldest first. It
-reads the warehouse only, no landing zone. Run it once after all dates of a backfill.
+up to date: it runs `build_affinity`, `screen_cashiers` and the checks of `sql/checks` for each date that is out of
+date, oldest first. It reads the warehouse only, no landing zone. Run it once after all dates of a backfill.
 
 - A date is out of date if its report says that other counts, another model or other age errors were published than the
   warehouse contains now, or if its publication was interrupted.
 - After an interruption, run it again: it continues with the dates that are still out of date.
-- The flags of publication, such as the age bands, apply to the rebuilt dates only.
+- The flags of publication and screening, such as the age bands, apply to the rebuilt dates only.
 
 Exit code 1: a check of `sql/checks` returned rows for a rebuilt date. The written tables are kept. The date stays out
 of date, so the next run publishes and checks it again.
@@ -16,11 +16,12 @@ of date, so the next run publishes and checks it again.
 import datetime as dt
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from tqdm import tqdm
 
-from jobs import build_affinity
+from jobs import build_affinity, screen_cashiers
 from jobs.query import passes_checks
 from jobs.tables.duck import connect
 from jobs.tables.schemas import WAREHOUSE
@@ -30,8 +31,17 @@ from model.cli import run
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(build_affinity.PublicationSettings):
+class Settings(build_affinity.PublicationSettings, screen_cashiers.ScreeningSettings):
     """Flags of the program."""
+
+    def __post_init__(self) -> None:
+        build_affinity.PublicationSettings.__post_init__(self)
+        screen_cashiers.ScreeningSettings.__post_init__(self)
+
+    def of(self, step: Any, business_date: dt.date) -> Any:
+        """Return the settings of one step on one date."""
+        names = {field.name for field in fields(step.Settings)} - {"business_date"}
+        return step.Settings(business_date=business_date, **{name: getattr(self, name) for name in names})
 
 
 def current_versions(warehouse: str, *dates: dt.date) -> dict[dt.date, Versions]:
@@ -56,7 +66,8 @@ def main(settings: Settings) -> None:
         if date not in stale_dates(versions):  # a run has removed its counts or published it since the start
             uncounted += [] if versions[date].counts_hash else [date]
             continue
-        build_affinity.main(build_affinity.Settings(business_date=date, **vars(settings)))
+        for step in (build_affinity, screen_cashiers):
+            step.main(settings.of(step, date))
         rebuilt.append(date)
         if not passes_checks(settings.warehouse, date):
             withdraw_report(settings.warehouse, date)

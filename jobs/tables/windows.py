@@ -28,6 +28,9 @@ class Versions(NamedTuple):
     model_version: str | None
     kernel_version: str | None
     windows_hash: str | None
+    """Of the published windows."""
+    screening_hash: str | None
+    """Of the windows in which cashiers were screened."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +99,15 @@ def check_unchanged(warehouse: str, business_date: dt.date, window_of: WindowDat
 
 
 def stale_dates(versions: Mapping[dt.date, Versions]) -> list[dt.date]:
-    """Return the counted dates whose windows were not published from the counts of now, oldest first.
+    """Return the counted dates whose windows were not published and screened from the counts of now, oldest first.
 
-    This includes dates whose publication was interrupted: they have no `windows_hash`. A date without counts is not
+    This includes dates whose publication or screening was interrupted: they lack a hash. A date without counts is not
     included, because it can't be published.
     """
     return [
         date
         for date, version in sorted(versions.items())
-        if version.counts_hash and version.windows_hash != window_dates(versions, date).hash
+        if version.counts_hash and {version.windows_hash, version.screening_hash} != {window_dates(versions, date).hash}
     ]
 
 

@@ -1,4 +1,3 @@
-import itertools
 import shlex
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -86,10 +85,29 @@ def test_sensor_frees_its_slot_and_times_out(nightly):
 
 
 def test_tasks_run_in_order_and_end_with_checks(nightly):
-    order = [task.task_id for task in nightly.topological_sort()]
-    assert order == ["await_landing", "score_photos", "match_receipts", "count_purchases", "build_affinity", "checks"]
-    for before, after in itertools.pairwise(order):
-        assert nightly.get_task(before).downstream_task_ids == {after}
+    following = {task.task_id: task.downstream_task_ids for task in nightly.tasks}
+    assert following == {
+        "await_landing": {"score_photos"},
+        "score_photos": {"match_receipts"},
+        "match_receipts": {"count_purchases"},
+        "count_purchases": {"build_affinity", "screen_cashiers"},
+        "build_affinity": {"checks"},
+        "screen_cashiers": {"checks"},
+        "checks": set(),
+    }
+
+
+def test_screening_flags_are_passed_to_both_programs_that_screen(load_dags, monkeypatch):
+    monkeypatch.setenv("BREAD_SALT_SCREENING_FLAGS", "--hour-blocks 6 14 --review-ratio 0.6; rm x")
+    dags = load_dags().dags
+    for dag_id, task_id in (("nightly_purchase_analytics", "screen_cashiers"), ("rebuild_windows", "rebuild")):
+        command = dags[dag_id].get_task(task_id).bash_command
+        assert command.endswith(" --hour-blocks 6 14 --review-ratio '0.6;' rm x")
+
+
+def test_the_time_zone_is_passed_to_count_purchases(nightly_in):
+    arguments = nightly_in("Europe/Vienna").get_task("count_purchases").application_args
+    assert "--time-zone=Europe/Vienna" in arguments
 
 
 def test_only_the_last_task_updates_the_asset(nightly):
