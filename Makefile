@@ -7,7 +7,7 @@ SHELL := bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check constraints bench-scale bench-publish bench-score bench-affinity bench-ablations bench-kernel clean java uv
+.PHONY: help demo test check constraints bench-scale bench-publish bench-score bench-affinity bench-cashiers bench-ablations bench-kernel clean java uv
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -40,6 +40,9 @@ bench-score: .venv java ## measure the photos scored per second on this machine
 
 bench-affinity: .venv ## measure the corrected index against known truth (40 minutes): [PURCHASES=CHAIN]
 	OMP_NUM_THREADS=1 python tests/bench/bench_affinity.py $(if $(PURCHASES),--purchases '$(PURCHASES)')
+
+bench-cashiers: .venv ## measure false alarms and power of the screening of cashiers (20 minutes)
+	OMP_NUM_THREADS=1 python tests/bench/bench_cashiers.py
 
 bench-ablations: .venv ## measure each choice of the training recipe (7 hours): make bench-ablations DATA=LABELLED
 	python tests/bench/bench_ablations.py --data '$(or $(DATA),$(error DATA is not set: make bench-ablations DATA=LABELLED))' --out .ablations

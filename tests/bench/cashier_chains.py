@@ -18,8 +18,6 @@ HOUR_EFFECT = np.array([0.1, 0.0, -0.15, 0.1])
 """On the log odds of asking."""
 MINORS = np.where(AGES < 18, 0.08, 1.0)
 """Restricted goods are bought seldom by minors: about 0.5 % of these sales."""
-LOOKS_YOUNG = 0.02 + 0.95 / (1 + np.exp((AGES - 30) / 4))
-"""Probability that an average cashier asks."""
 UNRESTRICTED_PER_SALE = 2.5
 
 
@@ -34,6 +32,8 @@ class Chain:
     tilt: np.ndarray  # (C,) of the clientele: log share of an age, per year
     shift: np.ndarray  # (C,) years that the camera adds to estimated ages
     kind: np.ndarray  # (C,) honest, or what is planted
+    asked: float = 0.95  # probability that an average cashier asks the youngest
+    has_age_errors: bool = True
 
 
 def honest(
@@ -94,6 +94,12 @@ def _receipts(
     return cashier, block, _draw_ages(rng, share, clientele[cashier] * HOUR_SHARE.size + block)
 
 
+def _estimates(rng: np.random.Generator, chain: Chain, cashier: np.ndarray, age: np.ndarray) -> np.ndarray:
+    if chain.has_age_errors:
+        return estimated_years(rng, age, chain.shift[cashier])
+    return np.clip(age + chain.shift[cashier].astype(int), 0, 100)
+
+
 def p_under_18_by_estimate(rng: np.random.Generator) -> np.ndarray:
     """Return P(under 18) by estimated age 0 to 100, as a model states it that knows the labelled ages."""
     age, estimate = held_out(rng, 400_000)
@@ -111,7 +117,7 @@ def window(rng: np.random.Generator, chain: Chain) -> Window:
     age = np.where(minors, rng.integers(14, 18, kind.size), AGES[index])
     alcohol = rng.random(kind.size) < 0.75
     asks = special.expit(
-        special.logit(LOOKS_YOUNG[age - AGES[0]])
+        special.logit(0.02 + chain.asked / (1 + np.exp((age - 30) / 4)))
         + HOUR_EFFECT[block]
         + np.where(alcohol, 0, -0.2)
         + chain.effect[cashier]
@@ -119,7 +125,7 @@ def window(rng: np.random.Generator, chain: Chain) -> Window:
     asks = np.where(np.isin(kind, ("tenth", "minors")), asks / 10, asks)
     asks = np.where((kind == "twice") & (age < 30), np.maximum(0, 1 - 2 * (1 - asks)), asks)
     checked = rng.random(kind.size) < asks
-    estimate = estimated_years(rng, age, chain.shift[cashier])
+    estimate = _estimates(rng, chain, cashier, age)
     year = estimate.clip(14, 60)
     key = ((cashier * 4 + block) * 2 + alcohol) * 47 + year - 14
     found, cell = np.unique(key, return_inverse=True)
@@ -129,7 +135,7 @@ def window(rng: np.random.Generator, chain: Chain) -> Window:
         rng, chain, (chain.n_sales * UNRESTRICTED_PER_SALE).astype(int), 1 + 0 * AGES
     )
     c_age = AGES[c_index]
-    c_estimate = estimated_years(rng, c_age, chain.shift[c_cashier])
+    c_estimate = _estimates(rng, chain, c_cashier, c_age)
     capped = np.minimum(c_estimate, 60)
     c_found, c_cell = np.unique(c_cashier * 4 + c_block, return_inverse=True)
 
