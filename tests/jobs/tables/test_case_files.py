@@ -4,9 +4,12 @@ import csv
 import datetime as dt
 import io
 
+import pyarrow as pa
 import pytest
 
-from jobs.tables.case_files import CaseTable, check_answers, export_text, read_answers, store_answers
+from jobs.tables.case_files import CaseTable, check_answers, export_text, open_cases, read_answers, store_answers
+from jobs.tables.cases import CASES
+from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError
 
@@ -133,3 +136,17 @@ def test_the_name_of_the_reviewer_is_required(reviewer):
     table = CaseTable(Warehouse("unused"), [], set(), DATE)
     with pytest.raises(InputError, match=r"--reviewer .* should be a name of 1 to 100 characters"):
         store_answers(table, {}, reviewer, dt.datetime.now(dt.UTC))
+
+
+def test_answers_that_were_stored_since_the_cases_were_read_are_not_overwritten(tmp_path):
+    warehouse = Warehouse(str(tmp_path))
+    warehouse.create_tables()
+    row = {name: value for name, value in case(1).items() if name != "business_date"}
+    rows = [row | {"delete_after": DATE}]
+    warehouse.replace(CASES, pa.Table.from_pylist(rows, schema=WAREHOUSE[CASES].row_schema), DATE)
+    read_before = open_cases(str(tmp_path))
+    answers = {2: {"case_id": "case-1", "looks_under_25": "yes", "id_seen": "no"}}
+    store_answers(read_before, answers, "First", dt.datetime.now(dt.UTC))
+    with pytest.raises(InputError, match="case 'case-1' was answered at the same time"):
+        store_answers(read_before, answers, "Second", dt.datetime.now(dt.UTC))
+    assert warehouse.rows(CASES, "reviewer").to_pylist() == [{"reviewer": "First"}]
