@@ -103,7 +103,7 @@ def combine_photos(matched: DataFrame, receipts: DataFrame) -> DataFrame:
         F.median("p_under_18").alias("p_under_18"),
         F.median("p_under_25").alias("p_under_25"),
     )
-    owners = receipts.select("receipt_id", "store_id", "till_id", "cashier_id")
+    owners = receipts.select("receipt_id", "store_id", "till_id")
     return owners.join(ages, on="receipt_id", how="inner")
 
 

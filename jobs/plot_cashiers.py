@@ -3,7 +3,7 @@
 In: `restricted/cashier_screening` of a business date and window. Out: an SVG file that only its owner can read, because
 it names the cashiers on watch and in review by their pseudonyms.
 
-- Below the two lines are 2.5 % and 0.1 % of cashiers who differ as usual and by chance. Limits differ a little between
+- Between the lines are 95 % and 99.8 % of cashiers who differ as usual and by chance. Limits differ a little between
   cashiers of the same number of expected checks; the lines are their medians.
 - Status is shown by shape and colour. The picture has a text alternative, and the caveat as text.
 - The same rows give the same file.
@@ -67,10 +67,9 @@ LOOKS = {
     "review": Look("in review", "s", 46, "#8e2457", "#3f0d26"),
 }
 NAMED = ("review", "watch")
-LINES = {
-    "limit_low_95": ("95 % limit: usual differences and chance put 1 of 40 below", "--"),
-    "limit_low_998": ("99.8 % limit: 1 of 1,000 below", "-"),
-}
+LINES = {"95": ("within: 95 % of cashiers who differ as usual", "--"), "998": ("within: 99.8 %", "-")}
+"""Label and style of the limits, by the end of their columns' names."""
+
 INK = "#1f2d3d"
 
 
@@ -134,15 +133,17 @@ def draw(rows: Sequence[Row], window_days: int) -> Figure:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("checks expected (by age, hour, goods and store)", color=INK)
+    axes.set_xlabel("checks expected (by age, hour, goods and youngness of the store)", color=INK)
     axes.set_ylabel("checks made / expected", color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.axhline(1, color="#b4bec8", linewidth=1, zorder=0)
     by_expected = sorted(rows, key=lambda row: row["checks_expected"])
     expected = np.array([row["checks_expected"] for row in by_expected])
-    for column, (label, style) in LINES.items():
+    for (end, (label, style)), side in itertools.product(LINES.items(), ("low", "high")):
+        column = f"limit_{side}_{end}"
         limits = np.array([np.nan if row[column] is None else row[column] for row in by_expected]) / expected
-        axes.plot(*limit_line(expected, limits), style, color=INK, linewidth=1, label=label, gid=column)
+        of_legend = label if side == "low" else "_"  # matplotlib leaves out labels that start with _
+        axes.plot(*limit_line(expected, limits), style, color=INK, linewidth=1, label=of_legend, gid=column)
     for status, look in LOOKS.items():
         chosen = [row for row in rows if row["status"] == status]
         axes.scatter(
@@ -159,7 +160,7 @@ def draw(rows: Sequence[Row], window_days: int) -> Figure:
             clip_on=False,
             zorder=3 if status in NAMED else 2,
         )
-    axes.set_ylim(-0.03, max(1.5, 1.05 * float(shown_ratios(rows).max())))
+    axes.set_ylim(-0.03, max(1.5, 1.05 * float(shown_ratios(rows).max())))  # cuts off lines above all points
     below.axis("off")
     below.legend(
         *axes.get_legend_handles_labels(),
@@ -259,7 +260,7 @@ def description(rows: Sequence[Row], window_days: int) -> str:
     )
     return (
         f"Funnel plot of {len(rows)} cashiers in the {window_days} days to {rows[0]['business_date']}: the ratio of "
-        f"checks made to checks expected against checks expected, with lower 95 % and 99.8 % limits. Cashiers "
+        f"checks made to checks expected against checks expected, with 95 % and 99.8 % limits. Cashiers "
         f"{counts}. Named: {marked or 'none'}. {notes(rows, len(named(rows)))}"
     )
 

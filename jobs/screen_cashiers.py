@@ -38,6 +38,8 @@ from model.cli import InputError, run
 CHECKS_NOT_RECORDED = 0.1
 """Share of restricted sales without a record of the check, from which a row has this reason."""
 
+LIMITS = ("limit_low_95", "limit_low_998", "limit_high_95", "limit_high_998")
+
 CAVEAT = (
     "A reason to look at receipts, not a finding. Ages are estimates. Other explanations: camera, clientele, training, "
     "chance ({n_tested} tested, about {n_false_alarms} false alarms expected)."
@@ -122,8 +124,7 @@ def cashier_rows(counts: CashierCounts, result: Screening, **constants: object) 
     table = counts.cashiers
     n_restricted = np.maximum(table["n_restricted"].to_numpy(), 1)
     of_tested = {
-        "limit_low_95": result.limit_low_95,
-        "limit_low_998": result.limit_low_998,
+        **{name: getattr(result, name) for name in LIMITS},
         "checks_ratio_shrunk": result.ratio,
         "ratio_low": result.ratio_low,
         "ratio_high": result.ratio_high,

@@ -80,8 +80,10 @@ class Screening:
     n: Floats  # (C,) sales
     made: Floats
     expected: Floats
-    limit_low_95: Floats
+    limit_low_95: Floats  # limits of the number of checks that contain 95 % and 99.8 %
     limit_low_998: Floats
+    limit_high_95: Floats
+    limit_high_998: Floats
     ratio: Floats  # (C,) made / expected, shrunk to that of the colleagues
     ratio_low: Floats  # 95 % interval
     ratio_high: Floats
@@ -162,6 +164,8 @@ def screen(window: Window, rule: Rule) -> Screening:
         expected=tally.expected,
         limit_low_95=predicted.limit(0.025) * known,
         limit_low_998=limit_low_998 * known,
+        limit_high_95=predicted.limit(0.975) * known,
+        limit_high_998=predicted.limit(0.999) * known,
         ratio=ratio,
         ratio_low=low,
         ratio_high=high,

@@ -53,12 +53,15 @@ CASHIERS: dict[str, pa.Schema] = {
             ("n_with_photo", pa.int64()),  # of them with a photo and a known id_checked: what is screened
             ("n_check_unknown", pa.int64()),
             ("photo_share", pa.float64()),
+            # Of sales whose buyer looks so young that a check has a probability of 0.2 or more.
             ("checks_made", pa.int64()),
             ("checks_expected", pa.float64()),
             ("checks_ratio", pa.float64()),
-            # Below these numbers of checks lie 2.5 % and 0.1 % of cashiers who differ as usual and by chance.
+            # Of cashiers who differ as usual and by chance, 95 % and 99.8 % lie within these numbers of checks.
             ("limit_low_95", pa.float64()),
             ("limit_low_998", pa.float64()),
+            ("limit_high_95", pa.float64()),
+            ("limit_high_998", pa.float64()),
             ("checks_ratio_shrunk", pa.float64()),
             ("ratio_low", pa.float64()),  # 95 % interval of checks_ratio_shrunk
             ("ratio_high", pa.float64()),
@@ -67,14 +70,15 @@ CASHIERS: dict[str, pa.Schema] = {
             ("control_shift_years", pa.float64()),  # estimated ages of unrestricted receipts less those of colleagues
             ("control_z", pa.float64()),
             ("control_flag", pa.bool_()),  # large: young faces say nothing about this cashier
-            ("p_check", pa.float64()),
-            ("p_young", pa.float64()),
-            ("q_value", pa.float64()),  # null unless tested
+            # Null with insufficient data, like the limits, shrunk ratios and detectable_ratio.
+            ("p_check", pa.float64()),  # of so few checks
+            ("p_young", pa.float64()),  # of so many young faces
+            ("q_value", pa.float64()),
             ("n_tested", pa.int32()),  # cashiers of the window
             ("tau", pa.float64()),  # spread of cashiers, of stores: standard deviations of log odds
             ("tau_store", pa.float64()),
             ("tau_young", pa.float64()),  # spread of cashiers, of log rates
-            ("detectable_ratio", pa.float64()),  # largest ratio of checks that would be seen in 80 % of cases; or null
+            ("detectable_ratio", pa.float64()),  # largest ratio of checks below limit_low_998 in 80 % of cases; or null
             ("status", pa.string()),  # insufficient_data, within_limits, watch, review
             ("reasons", pa.list_(pa.string())),
             ("caveat", pa.string()),

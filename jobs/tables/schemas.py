@@ -154,7 +154,6 @@ WAREHOUSE: dict[str, WarehouseTable] = {
                 "receipt_id": pa.string(),
                 "store_id": pa.string(),
                 "till_id": pa.string(),
-                "cashier_id": pa.string(),
                 "age_years": pa.float64(),
                 "n_photos": pa.int32(),
                 "photo_ids": pa.list_(pa.string()),

@@ -1,7 +1,7 @@
 -- Which checks did each cashier make, how many were expected, and where are the limits?
 -- Grain: one row per cashier with expected checks, in a window that ends with the business date; ordered by store and
 -- cashier. If the business date is null, the newest screened date is taken.
--- Units: checks_made, checks_expected, limit_low_95 and limit_low_998 in checks.
+-- Units: checks_made, checks_expected and the limits in checks.
 -- Parameters: $business_date, $window_days.
 SELECT
     business_date,
@@ -12,6 +12,8 @@ SELECT
     checks_expected,
     limit_low_95,
     limit_low_998,
+    limit_high_95,
+    limit_high_998,
     caveat
 FROM restricted.cashier_screening
 WHERE

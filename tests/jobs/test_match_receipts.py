@@ -67,10 +67,10 @@ def test_several_photos_are_combined_by_the_median(rows):
         {"photo_id": f"p{i}", "age_years": age, "p_under_18": p}
         for i, (age, p) in enumerate([(20.0, 0.5), (28.0, 0.1), (60.0, 0.0)])
     ]
-    receipts = rows("receipts", {"receipt_id": "r1", "cashier_id": "c7"}, {"receipt_id": "without_photo"})
+    receipts = rows("receipts", {"receipt_id": "r1", "till_id": "t7"}, {"receipt_id": "without_photo"})
     matched = rows("restricted/photo_ages", *ages).withColumn("receipt_id", F.lit("r1"))
     (row,) = combine_photos(matched, receipts).collect()
-    assert (row.receipt_id, row.cashier_id, row.age_years) == ("r1", "c7", 28.0)
+    assert (row.receipt_id, row.till_id, row.age_years) == ("r1", "t7", 28.0)
     assert (row.n_photos, row.photo_ids, row.p_under_18, row.p_under_25) == (3, ["p0", "p1", "p2"], 0.1, None)
 
 

@@ -20,6 +20,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 NAME = "restricted/cashier_screening"
 
 
+LIMITS = ("limit_low_95", "limit_low_998", "limit_high_95", "limit_high_998")
+
+
 def row(number: int = 0, status: str = "within_limits", made: int = 10, expected: float = 20.0, **changed) -> dict:
     return {
         "business_date": DATE,
@@ -30,6 +33,8 @@ def row(number: int = 0, status: str = "within_limits", made: int = 10, expected
         "checks_expected": expected,
         "limit_low_95": 0.7 * expected,
         "limit_low_998": 0.5 * expected,
+        "limit_high_95": 1.3 * expected,
+        "limit_high_998": 1.5 * expected,
         "caveat": CAVEAT,
     } | changed
 
@@ -160,7 +165,7 @@ def test_a_line_goes_through_the_limits(n):
 
 
 def test_one_cashier_without_limits_is_drawn():
-    assert "C0 in S1" in svg([row(0, "watch", limit_low_95=None, limit_low_998=None)], 7)
+    assert "C0 in S1" in svg([row(0, "watch", **dict.fromkeys(LIMITS))], 7)
 
 
 def write(warehouse: Path, date: dt.date, *screened: dict) -> None:
