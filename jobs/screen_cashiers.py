@@ -8,9 +8,11 @@ Out: `restricted/cashier_screening` and `restricted/store_screening` of the date
 - A cashier is a store and a `cashier_id`: the same id in two stores is two cashiers.
 - A window contains only dates that were scored by the same model as the business date.
 - A window without restricted sales, or without other receipts as a control, screens nobody; the report says so.
+- A date whose counts have been deleted in part, because they were due, is not screened again; its rows stay.
 - Rows that are due are deleted, and their files too; see `jobs/tables/expiry.py`.
 """
 
+import datetime as dt
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +30,7 @@ from jobs.stats.screening import Rule, Screening, Window
 from jobs.tables.cases import CASES, UNITS, draw_cases
 from jobs.tables.cashier_counts import CashierCounts, read_counts, table_of
 from jobs.tables.duck import connect
-from jobs.tables.expiry import SCREENING, STORES, expire
+from jobs.tables.expiry import COUNTS, KEEP_DAYS, SCREENING, STORES, expire
 from jobs.tables.night import DateSettings, Measure, Night, WarehouseSettings
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
@@ -212,16 +214,27 @@ def main(settings: Settings) -> None:
         versions = read_versions(connection, *longest_window(night.date))
         window_of = window_dates(versions, night.date)
         check_unchanged(settings.warehouse, night.date, window_of)
+        warehouse = Warehouse(settings.warehouse)
+        as_of = warehouse.newest_date() or night.date
+        dates = window_of.within(night.date, max(settings.screening_days))
         measures: dict[str, Measure] = {"windows_hash": window_of.hash}
+        if min(dates) <= as_of - dt.timedelta(KEEP_DAYS[COUNTS]):
+            # With a part of its counts, a window would look complete. Its earlier rows are right, if there are any.
+            night.measure(**measures, obstacle="counts_expired")
+            return
         cashiers, stores = [], []
         corrections = UNITS.empty_table()
         for days in tqdm(sorted(settings.screening_days), "screen_cashiers", unit="window"):
-            dates = window_of.within(night.date, days)
-            counts = read_counts(connection, dates, settings.hour_blocks)
+            within = window_of.within(night.date, days)
+            counts = read_counts(connection, within, settings.hour_blocks)
             measures[f"obstacle_{days}_days"] = counts.obstacle or "none"
             if counts.obstacle:
                 continue
-            of_window = {"window_days": days, "n_days": len(dates), "model_version": versions[night.date].model_version}
+            of_window = {
+                "window_days": days,
+                "n_days": len(within),
+                "model_version": versions[night.date].model_version,
+            }
             result, of_cashiers, of_stores = screen_window(counts, settings.rule, **of_window)
             cashiers.append(of_cashiers)
             stores.append(of_stores)
@@ -233,13 +246,11 @@ def main(settings: Settings) -> None:
         rows = pa.concat_tables([WAREHOUSE[SCREENING].row_schema.empty_table(), *cashiers])
         night.replace(SCREENING, rows)
         night.replace(STORES, pa.concat_tables([WAREHOUSE[STORES].row_schema.empty_table(), *stores]))
-        warehouse = Warehouse(settings.warehouse)
-        as_of = warehouse.newest_date() or night.date
         draw = partial(
             draw_cases,
             connection,
             night.date,
-            dates=window_of.within(night.date, max(settings.screening_days)),
+            dates=dates,
             as_of=as_of,
             in_review=in_review(rows),
             units=corrections,
