@@ -13,11 +13,11 @@ Out: `restricted/cashier_screening` and `restricted/store_screening` of the date
 """
 
 import datetime as dt
-from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,7 +34,7 @@ from jobs.tables.expiry import COUNTS, KEEP_DAYS, SCREENING, STORES, expire
 from jobs.tables.night import DateSettings, Measure, Night, WarehouseSettings
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
-from jobs.tables.windows import check_unchanged, longest_window, read_versions, window_dates
+from jobs.tables.windows import WindowDates, check_unchanged, longest_window, read_versions, window_dates
 from model.cli import InputError, run
 
 CHECKS_NOT_RECORDED = 0.1
@@ -202,10 +202,48 @@ def screen_window(counts: CashierCounts, rule: Rule, **constants: object) -> tup
     return result, cashier_rows(counts, result, **constants), store_rows(counts, result, **constants)
 
 
-def in_review(rows: pa.Table) -> list[tuple[str, str]]:
-    """Return store and cashier of the rows in review."""
-    chosen = rows.filter(pc.equal(rows["status"], "review"))
-    return list(zip(chosen["store_id"].to_pylist(), chosen["cashier_id"].to_pylist(), strict=True))
+@dataclass(frozen=True, kw_only=True)
+class Screened:
+    """The rows of all windows of a date."""
+
+    cashiers: pa.Table
+    stores: pa.Table
+    corrections: pa.Table
+    """Of the ages of each cashier's buyers in the longest window, with the columns of `UNITS`."""
+    obstacles: dict[str, Measure]
+    """For the report: why nobody was screened in a window, or none."""
+
+    @property
+    def in_review(self) -> list[tuple[str, str]]:
+        """Store and cashier of those in review in any window."""
+        chosen = self.cashiers.filter(pc.equal(self.cashiers["status"], "review"))
+        return list(zip(chosen["store_id"].to_pylist(), chosen["cashier_id"].to_pylist(), strict=True))
+
+
+def screen_windows(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, window_of: WindowDates, model_version: str | None
+) -> Screened:
+    """Screen the windows that end with the business date."""
+    cashiers = [WAREHOUSE[SCREENING].row_schema.empty_table()]
+    stores = [WAREHOUSE[STORES].row_schema.empty_table()]
+    corrections, obstacles = UNITS.empty_table(), {}
+    for days in tqdm(sorted(settings.screening_days), "screen_cashiers", unit="window"):
+        dates = window_of.within(settings.business_date, days)
+        counts = read_counts(connection, dates, settings.hour_blocks)
+        obstacles[f"obstacle_{days}_days"] = counts.obstacle or "none"
+        if not counts.obstacle:
+            constants = {"window_days": days, "n_days": len(dates), "model_version": model_version}
+            result, of_cashiers, of_stores = screen_window(counts, settings.rule, **constants)
+            cashiers.append(of_cashiers)
+            stores.append(of_stores)
+            shifts = pa.array(-result.control.correction)
+            corrections = pa.table([of_cashiers["store_id"], of_cashiers["cashier_id"], shifts], schema=UNITS)
+    return Screened(
+        cashiers=pa.concat_tables(cashiers),
+        stores=pa.concat_tables(stores),
+        corrections=corrections,
+        obstacles={**obstacles},
+    )
 
 
 def main(settings: Settings) -> None:
@@ -214,46 +252,26 @@ def main(settings: Settings) -> None:
         versions = read_versions(connection, *longest_window(night.date))
         window_of = window_dates(versions, night.date)
         check_unchanged(settings.warehouse, night.date, window_of)
+        night.measure(windows_hash=window_of.hash)
         warehouse = Warehouse(settings.warehouse)
         as_of = warehouse.newest_date() or night.date
         dates = window_of.within(night.date, max(settings.screening_days))
-        measures: dict[str, Measure] = {"windows_hash": window_of.hash}
         if min(dates) <= as_of - dt.timedelta(KEEP_DAYS[COUNTS]):
-            # With a part of its counts, a window would look complete. Its earlier rows are right, if there are any.
-            night.measure(**measures, obstacle="counts_expired")
+            # With a part of its counts, a window would look complete. The rows of an earlier run stay.
+            night.measure(obstacle="counts_expired")
             return
-        cashiers, stores = [], []
-        corrections = UNITS.empty_table()
-        for days in tqdm(sorted(settings.screening_days), "screen_cashiers", unit="window"):
-            within = window_of.within(night.date, days)
-            counts = read_counts(connection, within, settings.hour_blocks)
-            measures[f"obstacle_{days}_days"] = counts.obstacle or "none"
-            if counts.obstacle:
-                continue
-            of_window = {
-                "window_days": days,
-                "n_days": len(within),
-                "model_version": versions[night.date].model_version,
-            }
-            result, of_cashiers, of_stores = screen_window(counts, settings.rule, **of_window)
-            cashiers.append(of_cashiers)
-            stores.append(of_stores)
-            corrections = pa.table(
-                [of_cashiers["store_id"], of_cashiers["cashier_id"], pa.array(-result.control.correction)], schema=UNITS
-            )
-            measures |= {f"{status}_{days}_days": n for status, n in Counter(result.status).items()}
-        night.measure(**measures)
-        rows = pa.concat_tables([WAREHOUSE[SCREENING].row_schema.empty_table(), *cashiers])
-        night.replace(SCREENING, rows)
-        night.replace(STORES, pa.concat_tables([WAREHOUSE[STORES].row_schema.empty_table(), *stores]))
+        screened = screen_windows(connection, settings, window_of, versions[night.date].model_version)
+        night.measure(**screened.obstacles)
+        night.replace(SCREENING, screened.cashiers)
+        night.replace(STORES, screened.stores)
         draw = partial(
             draw_cases,
             connection,
             night.date,
             dates=dates,
             as_of=as_of,
-            in_review=in_review(rows),
-            units=corrections,
+            in_review=screened.in_review,
+            units=screened.corrections,
             draw=partial(draw_batch, rng=np.random.default_rng()),
         )
         warehouse.update(CASES, night.date, lambda existing: draw(existing=existing))
