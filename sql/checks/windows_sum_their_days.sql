@@ -83,8 +83,9 @@ items AS (
         level,
         item,
         SUM(n) AS n_all,
-        NULLIF(ABS(SUM(quantity) / n_all), 0) AS mean_quantity,
-        NULLIF(ABS(SUM(amount) / n_all), 0) AS mean_amount,
+        -- As in publish/age_affinity: without ROUND, a mean of 4.5 could be rounded to 4 or to 5.
+        NULLIF(ROUND(ABS(SUM(quantity) / n_all), 6), 0) AS mean_quantity,
+        NULLIF(ROUND(ABS(SUM(amount) / n_all), 6), 0) AS mean_amount,
         -- Amounts and quantities are rounded to ten receipts, at the mean per receipt to one significant digit.
         GREATEST(1, ROUND(10 * ROUND(mean_quantity, -CAST(FLOOR(LOG10(mean_quantity)) AS INTEGER)))) / 2
             AS quantity_margin,

@@ -29,8 +29,9 @@ means AS (
         level,
         item,
         SUM(n) AS n,
-        NULLIF(ABS(SUM(quantity) / SUM(n)), 0) AS quantity,
-        NULLIF(ABS(SUM(amount) / SUM(n)), 0) AS amount
+        -- A sum of doubles depends on the order of the rows. Without ROUND, a mean of 4.5 could be rounded to 4 or to 5.
+        NULLIF(ROUND(ABS(SUM(quantity) / SUM(n)), 6), 0) AS quantity,
+        NULLIF(ROUND(ABS(SUM(amount) / SUM(n)), 6), 0) AS amount
     FROM counted
     GROUP BY level, item
     HAVING SUM(n) > 0
