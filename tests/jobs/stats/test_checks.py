@@ -61,9 +61,7 @@ def test_fit_of_real_circumstances_minimises_the_penalised_likelihood():
     coefficients, _ = fit_log_odds(rows, n, n_checked, N_BLOCKS)
     half_years = draw_rows(rng, **vars(rows) | {"age_years": np.round(rows.age_years * 2) / 2})
     expected = minimised(half_years.design(N_BLOCKS), n, n_checked)
-    assert half_years.design(N_BLOCKS) @ coefficients == pytest.approx(
-        half_years.design(N_BLOCKS) @ expected, abs=1e-4
-    )
+    assert half_years.design(N_BLOCKS) @ coefficients == pytest.approx(half_years.design(N_BLOCKS) @ expected, abs=1e-4)
 
 
 def test_the_constant_is_not_shrunk():
