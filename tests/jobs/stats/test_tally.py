@@ -53,6 +53,6 @@ def test_the_ratio_of_an_effect_by_hand():
 
 
 def test_no_sales_at_all():
-    counted = tally([], [], [], np.zeros(0))
+    counted = tally(np.zeros(0, dtype=int), [], [], np.zeros(0))
     assert counted.made.tolist() == counted.expected.tolist() == [0, 0, 0]
     assert np.isfinite(counted.bins).all()
