@@ -26,9 +26,13 @@ MIN_INFORMATION = 1.0
 LARGEST_SPREAD = 3.0
 N_STEPS = 3
 _SMALLEST, _NO_STEP = 1e-300, 1e-6
-N_NODES = 15
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(N_NODES)
+N_NODES = 25
+_NODES = np.linspace(-4.8, 4.8, N_NODES)
+_WEIGHTS = np.exp(-(_NODES**2) / 2)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+"""Of a normal distribution. Equal distances suit a distribution that is narrow beside the spread, as with 1,000 sales
+and a spread of 0.4: tails between 1e-4 and 0.5 are wrong by at most 1 %, but by 40 % with 15 Gauss-Hermite nodes.
+"""
 
 
 def spread(excess: Callable[[float], tuple[Floats, Floats]]) -> float:
@@ -127,10 +131,14 @@ def estimate_spread(effect: Floats, variance: Floats, store: Ints) -> Spread:
 class Predicted:
     """Distribution of the number of checks of each of C cashiers, if they differ as usual.
 
-    A mixture over the effect of the cashier, with N_NODES Gauss-Hermite nodes. For one effect, the number of checks is
+    A mixture over the effect of the cashier, with N_NODES nodes. For one effect, the number of checks is
     a sum of independent events of different probabilities (Poisson-binomial). It is approximated by the binomial
-    distribution of the same mean and variance, whose size is not a whole number. Poisson tails would be 3 to 16 times
-    too large, normal ones a quarter to 0.7 times as large as they are.
+    distribution of the same mean and variance, whose size is not a whole number.
+
+    Of 100 sales, tails between 1e-4 and 0.5 are 1.00 to 1.23 times as large as the exact ones; 0.99 to 1.6 times of 27
+    sales; with a spread of 0.25, up to 1.08 and 1.4 times. Poisson tails below 0.025 would be 4 to 33 times too large,
+    with a spread of 0.25 2 to 6 times. A normal distribution with the mean and variance of the mixture would have tails
+    up to 2.2 times too large with a spread of 0.25, and 4 times with 0.4.
     """
 
     size: Floats  # (C, N)
@@ -203,7 +211,7 @@ class Predicted:
             np.where(inside, self.size - k, 1), np.where(inside, k + 1, 1), np.where(inside, 1 - self.probability, 0)
         )
         cumulative: Floats = np.where(k < 0, 0, np.where(inside, below, 1)) @ _WEIGHTS
-        return cumulative
+        return np.minimum(cumulative, 1)  # the weights sum to 1 but for rounding
 
     def limit(self, share: float) -> Floats:
         """Return the number of checks below which a share of such cashiers lies, (C,); between whole numbers.

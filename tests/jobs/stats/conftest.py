@@ -1,7 +1,10 @@
 """Synthetic receipts for the tests of statistics. An estimated age is true age + shift + normal error."""
 
+import importlib
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -29,6 +32,14 @@ def shopper_ages() -> np.ndarray:
     """Shares of true ages with two humps, (101,)."""
     share = 0.6 * stats.norm.pdf(YEARS, 30, 9) + 0.4 * stats.norm.pdf(YEARS, 62, 11) + 1e-5
     return share / share.sum()
+
+
+@pytest.fixture(scope="session")
+def cashier_chains() -> ModuleType:
+    """Return the module that draws sales of honest and planted cashiers for the benchmark."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[2] / "bench")
+        return importlib.import_module("cashier_chains")
 
 
 class Chain:
