@@ -100,8 +100,8 @@ class Screening:
     @property
     def is_review(self) -> Bools:
         """(C,) a person should look at receipts."""
-        few = (self.q_value <= self.rule.review_q) & (self.made <= self.rule.review_ratio * self.expected)
-        return self.is_tested & (self.n >= self.rule.review_sales) & few
+        far_below = (self.q_value <= self.rule.review_q) & (self.made <= self.rule.review_ratio * self.expected)
+        return self.has_few_checks & (self.n >= self.rule.review_sales) & far_below
 
     @property
     def has_few_checks(self) -> Bools:
