@@ -26,7 +26,8 @@ def result(rule=None, **columns) -> Screening:
     p_young, flag = of.pop("p_young"), of.pop("flag")
     return Screening(
         **of,
-        **dict.fromkeys(("limit_low_95", "limit_low_998", "ratio", "ratio_low", "ratio_high", "detectable_ratio"), one),
+        **dict.fromkeys(("limit_low_95", "limit_low_998", "limit_high_95", "limit_high_998"), one),
+        **dict.fromkeys(("ratio", "ratio_low", "ratio_high", "detectable_ratio"), one),
         young=Young(observed=one, expected=one, p_value=p_young, tau=0.0),
         control=Control(n=one, shift=one, z=one, correction=one, flag=flag),
         spread=Spread(
@@ -46,6 +47,10 @@ def test_a_review_needs_sales_a_small_q_value_and_a_small_ratio():
     assert status(n=14.0) == "watch"
     assert status(q_value=0.051) == "watch"
     assert status(made=7.6) == "watch"
+
+
+def test_a_review_needs_few_checks_whatever_its_q_value():
+    assert status(p_check=0.03, q_value=0.03) == "within_limits"
 
 
 def test_few_checks_are_watched():
