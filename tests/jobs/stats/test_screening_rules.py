@@ -99,7 +99,7 @@ def test_whether_a_cashier_is_in_review_does_not_depend_on_young_faces(q_value, 
 def test_each_threshold_is_a_setting():
     one_more = {"n": 14.0, "made": 9.0, "q_value": 0.1, "p_check": 0.05, "p_young": 0.05}
     assert status(**one_more) == "within_limits"
-    assert status(Rule(review_sales=14, review_q=0.1, review_ratio=0.9), **one_more) == "review"
+    assert status(Rule(watch_p=0.06, review_sales=14, review_q=0.1, review_ratio=0.9), **one_more) == "review"
     assert status(Rule(watch_p=0.06), **one_more) == "watch"
     assert status(Rule(watch_young_p=0.06), **one_more) == "watch"
 
