@@ -7,11 +7,11 @@ Out: `restricted/cashier_screening` and `restricted/store_screening` of the date
 - A reason to look at receipts, not a finding. A person decides.
 - A cashier is a store and a `cashier_id`: the same id in two stores is two cashiers.
 - A window contains only dates that were scored by the same model as the business date.
-- A window without restricted sales, or without other receipts as a control, screens nobody; the report says so.
+- A window without restricted sales, or without other receipts as a control, screens nobody; the report says so. The
+  report says nothing else of the result, not even numbers: every analyst reads it.
 - Rows that are due are deleted, and their files too; see `jobs/tables/expiry.py`.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -66,8 +66,9 @@ class ScreeningSettings(WarehouseSettings):
     """Largest ratio of checks made and expected of a cashier in review."""
 
     def __post_init__(self) -> None:
-        if not self.screening_days or not all(1 <= days <= 28 for days in self.screening_days):
-            raise InputError(f"screening_days is {self.screening_days}; it must be one or more numbers from 1 to 28")
+        windows = self.screening_days
+        if not windows or not all(1 <= days <= 28 for days in windows) or len(set(windows)) < len(windows):
+            raise InputError(f"screening_days is {windows}; it must be one or more different numbers from 1 to 28")
         blocks = self.hour_blocks
         if not blocks or not all(0 <= hour <= 23 for hour in blocks) or sorted(set(blocks)) != list(blocks):
             raise InputError(f"hour_blocks is {blocks}; it must be hours from 0 to 23, ascending, such as 5 12 16 19")
@@ -227,7 +228,6 @@ def main(settings: Settings) -> None:
             corrections = pa.table(
                 [of_cashiers["store_id"], of_cashiers["cashier_id"], pa.array(-result.control.correction)], schema=UNITS
             )
-            measures |= {f"{status}_{days}_days": n for status, n in Counter(result.status).items()}
         night.measure(**measures)
         rows = pa.concat_tables([WAREHOUSE[SCREENING].row_schema.empty_table(), *cashiers])
         night.replace(SCREENING, rows)
