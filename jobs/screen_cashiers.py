@@ -9,9 +9,13 @@ Out: `restricted/cashier_screening` and `restricted/store_screening` of the date
 - A window contains only dates that were scored by the same model as the business date.
 - A window without restricted sales, or without other receipts as a control, screens nobody; the report says so. The
   report says nothing else of the result, not even numbers: every analyst reads it.
+- A window with a date whose counts are deleted is not screened again; its rows stay. This is so if the business date is
+  more than a week older than the newest one, in a window of 28 days.
 - Rows that are due are deleted, and their files too; see `jobs/tables/expiry.py`.
 """
 
+import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,9 +32,8 @@ from jobs.stats.screening import Rule, Screening, Window
 from jobs.tables.cases import CASES, UNITS, draw_cases
 from jobs.tables.cashier_counts import CashierCounts, read_counts, table_of
 from jobs.tables.duck import connect
-from jobs.tables.expiry import SCREENING, STORES, expire
+from jobs.tables.expiry import COUNTS, KEEP_DAYS, SCREENING, STORES, expire
 from jobs.tables.night import DateSettings, Measure, Night, WarehouseSettings
-from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
 from jobs.tables.windows import check_unchanged, longest_window, read_versions, window_dates
 from model.cli import InputError, run
@@ -206,6 +209,12 @@ def in_review(rows: pa.Table) -> list[tuple[str, str]]:
     return list(zip(chosen["store_id"].to_pylist(), chosen["cashier_id"].to_pylist(), strict=True))
 
 
+def with_kept(existing: pa.Table, rows: Sequence[pa.Table], kept_windows: Sequence[int]) -> pa.Table:
+    """Return new rows, and the existing ones of the windows that are not screened again."""
+    kept = existing.filter(pc.is_in(existing["window_days"], pa.array(kept_windows, pa.int32())))
+    return pa.concat_tables([kept, *rows])
+
+
 def main(settings: Settings) -> None:
     """Read, screen, write, draw cases, delete what is due."""
     with Night(settings, "screen_cashiers") as night, connect(settings.warehouse, restricted=True) as connection:
@@ -213,10 +222,17 @@ def main(settings: Settings) -> None:
         window_of = window_dates(versions, night.date)
         check_unchanged(settings.warehouse, night.date, window_of)
         measures: dict[str, Measure] = {"windows_hash": window_of.hash}
-        cashiers, stores = [], []
+        warehouse = Warehouse(settings.warehouse)
+        as_of = warehouse.newest_date() or night.date
+        newest_deleted = as_of - dt.timedelta(KEEP_DAYS[COUNTS])
+        cashiers, stores, kept_windows = [], [], []
         corrections = UNITS.empty_table()
         for days in tqdm(sorted(settings.screening_days), "screen_cashiers", unit="window"):
             dates = window_of.within(night.date, days)
+            if min(dates, default=night.date) <= newest_deleted:
+                measures[f"obstacle_{days}_days"] = "counts_deleted"
+                kept_windows.append(days)
+                continue
             counts = read_counts(connection, dates, settings.hour_blocks)
             measures[f"obstacle_{days}_days"] = counts.obstacle or "none"
             if counts.obstacle:
@@ -229,22 +245,19 @@ def main(settings: Settings) -> None:
                 [of_cashiers["store_id"], of_cashiers["cashier_id"], pa.array(-result.control.correction)], schema=UNITS
             )
         night.measure(**measures)
-        rows = pa.concat_tables([WAREHOUSE[SCREENING].row_schema.empty_table(), *cashiers])
-        night.replace(SCREENING, rows)
-        night.replace(STORES, pa.concat_tables([WAREHOUSE[STORES].row_schema.empty_table(), *stores]))
-        warehouse = Warehouse(settings.warehouse)
-        as_of = warehouse.newest_date() or night.date
+        night.update(SCREENING, lambda existing: with_kept(existing, cashiers, kept_windows))
+        night.update(STORES, lambda existing: with_kept(existing, stores, kept_windows))
         draw = partial(
             draw_cases,
             connection,
             night.date,
             dates=window_of.within(night.date, max(settings.screening_days)),
             as_of=as_of,
-            in_review=in_review(rows),
+            in_review=[cashier for rows in cashiers for cashier in in_review(rows)],
             units=corrections,
             draw=partial(draw_batch, rng=np.random.default_rng()),
         )
-        warehouse.update(CASES, night.date, lambda existing: draw(existing=existing))
+        night.update(CASES, lambda existing: draw(existing=existing))
         expire(warehouse)
 
 
