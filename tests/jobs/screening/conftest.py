@@ -23,6 +23,7 @@ SELLER = {
     "asks": 1.0,  # part of the usual checks
     "unknown": 0.0,  # share of sales without a record of the check
     "alcohol": 0.75,  # share of restricted sales
+    "oldest_buyer": 80,  # of restricted goods, years
 }
 
 
@@ -37,21 +38,20 @@ def chain(**planted: object) -> list[dict]:
     return [sellers[0] | planted, *sellers[1:]]
 
 
-def _draw_sales(rng: np.random.Generator, date: dt.date, given: dict) -> pa.Table:
+def _draw_sales(rng: np.random.Generator, date: dt.date, number: int, given: dict) -> pa.Table:
     """Return the receipts of a seller, as `nightly/receipt_goods` gives them without the derived ages."""
     seller = SELLER | given
     n = seller["n_sales"] + seller["n_control"]
     restricted = np.arange(n) < seller["n_sales"]
-    ages = rng.uniform(15, 80, n).round(2)
+    ages = rng.uniform(15, np.where(restricted, seller["oldest_buyer"], 80), n).round(2)
     checked = rng.random(n) < seller["asks"] * 0.95 / (1 + np.exp((ages - 30) / 4))
     unknown = ~restricted | (rng.random(n) < seller["unknown"])
     alcohol = np.where(rng.random(n) < seller["alcohol"], "alcohol", "other_restricted")
     hours = rng.integers(8, 22, n)
-    name = f"{date}-{seller['store_id']}-{seller['cashier_id']}"
     opened_at = [dt.datetime(date.year, date.month, date.day, int(hour), tzinfo=dt.UTC) for hour in hours]
     return pa.table(
         {
-            "receipt_id": [f"receipt-{name}-{number}" for number in range(n)],
+            "receipt_id": [f"receipt-{date}-{number:02}-{sale:03}" for sale in range(n)],
             "store_id": [seller["store_id"]] * n,
             "till_id": [seller["till_id"]] * n,
             "is_staffed": [seller["cashier_id"] is not None] * n,
@@ -92,7 +92,8 @@ def sell(tmp_path_factory: pytest.TempPathFactory, sum_sales: Callable) -> Sell:
             rng = np.random.default_rng([seed, date.toordinal()])
             with duckdb.connect() as connection:
                 connection.sql("SET TimeZone = 'UTC'")
-                connection.register("sold", pa.concat_tables(_draw_sales(rng, date, seller) for seller in sellers))
+                sold = [_draw_sales(rng, date, *seller) for seller in enumerate(sellers)]
+                connection.register("sold", pa.concat_tables(sold))
                 counts = sum_sales(connection, "FROM sold")
             for name, rows in counts.items():
                 tables.replace(name, rows, date)
