@@ -95,7 +95,8 @@ def test_no_text_of_a_program_says_that_someone_did_wrong_or_is_a_minor(path):
 
 @pytest.mark.parametrize("folder", ["auditor", "screening"])
 def test_no_statement_says_that_someone_did_wrong_or_is_a_minor(folder):
-    without_column = {name: sql.load(name).replace("p_under_18_sum", "") for name in sql.names(folder)}
+    names = [*sql.names(folder), "checks/cashier_counts_are_consistent"]
+    without_column = {name: sql.load(name).replace("p_under_18_sum", "") for name in names}
     assert {name: FORBIDDEN.findall(text) for name, text in without_column.items() if FORBIDDEN.search(text)} == {}
 
 
