@@ -7,13 +7,16 @@ Out: `restricted/cashier_screening` and `restricted/store_screening` of the date
 - A reason to look at receipts, not a finding. A person decides.
 - A cashier is a store and a `cashier_id`: the same id in two stores is two cashiers.
 - A window contains only dates that were scored by the same model as the business date.
-- A window without restricted sales, or without other receipts as a control, screens nobody; the report says so.
-- A date whose counts have been deleted in part, because they were due, is not screened again; its rows stay.
+- A window without restricted sales, or without other receipts as a control, screens nobody; the report says so. The
+  report says nothing else of the result, not even numbers: every analyst reads it.
+- A window with a date whose counts are deleted is not screened again; its rows stay. This is so if the business date is
+  more than a week older than the newest one, in a window of 28 days.
 - Rows that are due are deleted, and their files too; see `jobs/tables/expiry.py`.
 """
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -31,8 +34,7 @@ from jobs.tables.cases import CASES, UNITS, draw_cases
 from jobs.tables.cashier_counts import CashierCounts, read_counts, table_of
 from jobs.tables.duck import connect
 from jobs.tables.expiry import COUNTS, KEEP_DAYS, SCREENING, STORES, expire
-from jobs.tables.night import DateSettings, Measure, Night, WarehouseSettings
-from jobs.tables.schemas import WAREHOUSE
+from jobs.tables.night import DateSettings, Night, WarehouseSettings
 from jobs.tables.warehouse import Warehouse
 from jobs.tables.windows import WindowDates, check_unchanged, longest_window, read_versions, window_dates
 from model.cli import InputError, run
@@ -70,8 +72,9 @@ class ScreeningSettings(WarehouseSettings):
     """Largest ratio of checks made and expected of a cashier in review."""
 
     def __post_init__(self) -> None:
-        if not self.screening_days or not all(1 <= days <= 28 for days in self.screening_days):
-            raise InputError(f"screening_days is {self.screening_days}; it must be one or more numbers from 1 to 28")
+        windows = self.screening_days
+        if not windows or not all(1 <= days <= 28 for days in windows) or len(set(windows)) < len(windows):
+            raise InputError(f"screening_days is {windows}; it must be one or more different numbers from 1 to 28")
         blocks = self.hour_blocks
         if not blocks or not all(0 <= hour <= 23 for hour in blocks) or sorted(set(blocks)) != list(blocks):
             raise InputError(f"hour_blocks is {blocks}; it must be hours from 0 to 23, ascending, such as 5 12 16 19")
@@ -202,48 +205,62 @@ def screen_window(counts: CashierCounts, rule: Rule, **constants: object) -> tup
     return result, cashier_rows(counts, result, **constants), store_rows(counts, result, **constants)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Screened:
     """The rows of all windows of a date."""
 
-    cashiers: pa.Table
-    stores: pa.Table
-    corrections: pa.Table
+    cashiers: list[pa.Table] = field(default_factory=list)
+    stores: list[pa.Table] = field(default_factory=list)
+    corrections: pa.Table = field(default_factory=UNITS.empty_table)
     """Of the ages of each cashier's buyers in the longest window, with the columns of `UNITS`."""
-    obstacles: dict[str, Measure]
-    """For the report: why nobody was screened in a window, or none."""
+    obstacles: dict[int, str] = field(default_factory=dict)
+    """By length of the window: why it was not screened, or none."""
 
     @property
     def in_review(self) -> list[tuple[str, str]]:
         """Store and cashier of those in review in any window."""
-        chosen = self.cashiers.filter(pc.equal(self.cashiers["status"], "review"))
-        return list(zip(chosen["store_id"].to_pylist(), chosen["cashier_id"].to_pylist(), strict=True))
+        chosen = [rows.filter(pc.equal(rows["status"], "review")) for rows in self.cashiers]
+        columns = (rows.select(["store_id", "cashier_id"]).to_pylist() for rows in chosen)
+        return [(row["store_id"], row["cashier_id"]) for rows in columns for row in rows]
+
+    def with_kept(self, existing: pa.Table, rows: Sequence[pa.Table]) -> pa.Table:
+        """Return new rows, and the existing ones of the windows whose counts are deleted."""
+        kept = [days for days, obstacle in self.obstacles.items() if obstacle == "counts_deleted"]
+        return pa.concat_tables([existing.filter(pc.is_in(existing["window_days"], pa.array(kept, pa.int32()))), *rows])
 
 
 def screen_windows(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, window_of: WindowDates, model_version: str | None
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    window_of: WindowDates,
+    constants: Mapping[str, object],
+    newest_deleted: dt.date,
 ) -> Screened:
-    """Screen the windows that end with the business date."""
-    cashiers = [WAREHOUSE[SCREENING].row_schema.empty_table()]
-    stores = [WAREHOUSE[STORES].row_schema.empty_table()]
-    corrections, obstacles = UNITS.empty_table(), {}
+    """Screen the windows that end with the business date.
+
+    Args:
+        connection: to the warehouse, with the restricted zone.
+        settings: flags.
+        window_of: dates of the longest window.
+        constants: columns with one value in all windows.
+        newest_deleted: counts of this date and of earlier ones are deleted.
+    """
+    screened = Screened()
     for days in tqdm(sorted(settings.screening_days), "screen_cashiers", unit="window"):
         dates = window_of.within(settings.business_date, days)
+        if min(dates) <= newest_deleted:  # with a part of its counts, a window would look complete
+            screened.obstacles[days] = "counts_deleted"
+            continue
         counts = read_counts(connection, dates, settings.hour_blocks)
-        obstacles[f"obstacle_{days}_days"] = counts.obstacle or "none"
+        screened.obstacles[days] = counts.obstacle or "none"
         if not counts.obstacle:
-            constants = {"window_days": days, "n_days": len(dates), "model_version": model_version}
-            result, of_cashiers, of_stores = screen_window(counts, settings.rule, **constants)
-            cashiers.append(of_cashiers)
-            stores.append(of_stores)
+            of_window = {**constants, "window_days": days, "n_days": len(dates)}
+            result, cashiers, stores = screen_window(counts, settings.rule, **of_window)
+            screened.cashiers.append(cashiers)
+            screened.stores.append(stores)
             shifts = pa.array(-result.control.correction)
-            corrections = pa.table([of_cashiers["store_id"], of_cashiers["cashier_id"], shifts], schema=UNITS)
-    return Screened(
-        cashiers=pa.concat_tables(cashiers),
-        stores=pa.concat_tables(stores),
-        corrections=corrections,
-        obstacles={**obstacles},
-    )
+            screened.corrections = pa.table([cashiers["store_id"], cashiers["cashier_id"], shifts], schema=UNITS)
+    return screened
 
 
 def main(settings: Settings) -> None:
@@ -252,29 +269,26 @@ def main(settings: Settings) -> None:
         versions = read_versions(connection, *longest_window(night.date))
         window_of = window_dates(versions, night.date)
         check_unchanged(settings.warehouse, night.date, window_of)
-        night.measure(windows_hash=window_of.hash)
         warehouse = Warehouse(settings.warehouse)
         as_of = warehouse.newest_date() or night.date
-        dates = window_of.within(night.date, max(settings.screening_days))
-        if min(dates) <= as_of - dt.timedelta(KEEP_DAYS[COUNTS]):
-            # With a part of its counts, a window would look complete. The rows of an earlier run stay.
-            night.measure(obstacle="counts_expired")
-            return
-        screened = screen_windows(connection, settings, window_of, versions[night.date].model_version)
-        night.measure(**screened.obstacles)
-        night.replace(SCREENING, screened.cashiers)
-        night.replace(STORES, screened.stores)
+        constants = {"model_version": versions[night.date].model_version}
+        newest_deleted = as_of - dt.timedelta(KEEP_DAYS[COUNTS])
+        screened = screen_windows(connection, settings, window_of, constants, newest_deleted)
+        obstacles = {f"obstacle_{days}_days": obstacle for days, obstacle in screened.obstacles.items()}
+        night.measure(windows_hash=window_of.hash, **obstacles)
+        night.update(SCREENING, lambda existing: screened.with_kept(existing, screened.cashiers))
+        night.update(STORES, lambda existing: screened.with_kept(existing, screened.stores))
         draw = partial(
             draw_cases,
             connection,
             night.date,
-            dates=dates,
+            dates=window_of.within(night.date, max(settings.screening_days)),
             as_of=as_of,
             in_review=screened.in_review,
             units=screened.corrections,
             draw=partial(draw_batch, rng=np.random.default_rng()),
         )
-        warehouse.update(CASES, night.date, lambda existing: draw(existing=existing))
+        night.update(CASES, lambda existing: draw(existing=existing))
         expire(warehouse)
 
 

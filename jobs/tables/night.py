@@ -1,7 +1,7 @@
 """One job on one business date: it reads and replaces tables, and writes its report last."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -147,13 +147,21 @@ class Night:
 
     def replace(self, table: str, rows: DataFrame | pa.Table, **part: str) -> None:
         """Replace the date, or a part of it, in a warehouse table; see `Warehouse.replace`."""
+        self._begin_writing()
+        self._warehouse.replace(table, rows, self.date, **part)
+
+    def update(self, table: str, change: Callable[[pa.Table], pa.Table]) -> None:
+        """Replace the rows of the date by what `change` makes of them; see `Warehouse.update`."""
+        self._begin_writing()
+        self._warehouse.update(table, self.date, change)
+
+    def _begin_writing(self) -> None:
         if not self._writes:
             self._warehouse.create_tables()
             for job in with_dependants(self._job):
                 if self._warehouse.has_rows("analytics/run_quality", self.date, job=job):
                     self._report(job, [])
             self._writes = True
-        self._warehouse.replace(table, rows, self.date, **part)
 
     def clear(self, table: str) -> None:
         """Remove the rows of the date from a warehouse table."""

@@ -1,6 +1,6 @@
 -- Do the counts of cashiers agree among themselves, with the list of restricted sales, and with the screening?
--- Grain: one row per offence and store; n_rows: rows of the counts at fault (at `more_photos_than_receipts_with_an_age`,
--- receipts too many, without a store). The other offences: `checks`: more checks than receipts, or checks of
+-- Grain: one row per defect and store; n_rows: rows of the counts at fault (at `more_photos_than_receipts_with_an_age`,
+-- receipts too many, without a store). The other defects: `checks`: more checks than receipts, or checks of
 -- unrestricted goods; `ages`: a year outside 14 to 60, or a year and photos that disagree; `sums`: unrestricted receipts
 -- under 27, under 60 and with a photo do not increase, or sums of ages or probabilities are out of their limits;
 -- `sales`: not as many listed sales as receipts with a photo; `screening`: a window has fewer restricted receipts than
@@ -52,9 +52,9 @@ by_cashier AS (
     GROUP BY store_id, cashier_id
 ),
 
-offences AS (
+defects AS (
     SELECT
-        'checks' AS offence,
+        'checks' AS defect,
         store_id,
         1 AS n_rows
     FROM counts
@@ -63,7 +63,7 @@ offences AS (
         OR LEAST(n_checked, n_check_unknown) < 0
     UNION ALL
     SELECT
-        'ages' AS offence,
+        'ages' AS defect,
         store_id,
         1 AS n_rows
     FROM counts
@@ -73,7 +73,7 @@ offences AS (
         OR (age_year IS NOT NULL AND NOT (is_restricted AND age_year BETWEEN 14 AND 60))
     UNION ALL
     SELECT
-        'sums' AS offence,
+        'sums' AS defect,
         store_id,
         1 AS n_rows
     FROM counts
@@ -85,7 +85,7 @@ offences AS (
         OR age_capped_square_sum NOT BETWEEN 0 AND CASE WHEN is_restricted THEN 0 ELSE 3600 * n_with_photo END
     UNION ALL
     SELECT
-        'sales' AS offence,
+        'sales' AS defect,
         store_id,
         1 AS n_rows
     FROM (
@@ -99,7 +99,7 @@ offences AS (
     WHERE COALESCE(n_with_photo, 0) <> COALESCE(n_sales, 0)
     UNION ALL
     SELECT
-        'screening' AS offence,
+        'screening' AS defect,
         store_id,
         1 AS n_rows
     FROM by_cashier
@@ -107,7 +107,7 @@ offences AS (
     WHERE by_cashier.n_restricted > screened.n_restricted
     UNION ALL
     SELECT
-        'more_photos_than_receipts_with_an_age' AS offence,
+        'more_photos_than_receipts_with_an_age' AS defect,
         NULL AS store_id,
         SUM(n_with_photo) - ANY_VALUE(n_matched) AS n_rows
     FROM counts
@@ -116,9 +116,9 @@ offences AS (
 )
 
 SELECT
-    offence,
+    defect,
     store_id,
     SUM(n_rows) AS n_rows
-FROM offences
-GROUP BY offence, store_id
-ORDER BY offence, store_id
+FROM defects
+GROUP BY defect, store_id
+ORDER BY defect, store_id

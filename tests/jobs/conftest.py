@@ -8,12 +8,15 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
+import sql
 from jobs import sample_chain
+from jobs.count_purchases import CASHIER_COUNTS
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from jobs.tables.warehouse import Warehouse
 from model import predict
@@ -76,6 +79,18 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def file_content() -> Callable[[Path], bytes]:
+    """Return the bytes and names of all files of a folder, and the values of Parquet files, which may be compressed."""
+
+    def content(root: Path) -> bytes:
+        files = [path for path in root.rglob("*") if path.is_file()]
+        tables = [str(pq.ParquetFile(path).read().to_pydict()).encode() for path in files if path.suffix == ".parquet"]
+        return b"\n".join([*(path.read_bytes() for path in files), *(str(path).encode() for path in files), *tables])
+
+    return content
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _uncompiled() -> Iterator[None]:
     """Score without the compiled package, which takes 14 s to build; tests/model/test_compiled.py tests it."""
@@ -103,6 +118,19 @@ BASKETS = """
     FROM items
     GROUP BY ALL
 """
+SALES = """
+    SELECT
+        receipt || '-' || DATE '{date}' AS receipt_id, store_id, 't1' AS till_id, TRUE AS is_staffed,
+        'k' || receipt % 3 AS cashier_id, receipt % 4 > 0 AS id_checked, 8 + receipt % 12 AS hour,
+        TIMESTAMP '{date}' + TO_HOURS(hour) AS opened_at, age_years, 0.02 AS p_under_18,
+        IF(is_restricted, 'alcohol', 'unrestricted') AS goods
+    FROM (
+        SELECT
+            receipt, store_id, age_year::DOUBLE AS age_years,
+            BOOL_OR(level = 'category' AND item = 'c0') AS is_restricted
+        FROM baskets GROUP BY ALL
+    )
+"""
 COUNTS = {
     "restricted/daily_counts": """
         SELECT age_year, level, item, COUNT(*) AS n_receipts, SUM(quantity)::DOUBLE AS quantity,
@@ -120,6 +148,29 @@ COUNTS = {
         FROM lines ORDER BY ALL
     """,
 }
+
+
+def _sum_sales(connection: duckdb.DuckDBPyConnection, sales: str) -> dict[str, pa.Table]:
+    """Return the tables of cashiers; `sales` selects the answer of `nightly/receipt_goods` without the derived ages."""
+    connection.execute(
+        f"""CREATE TABLE receipt_goods AS SELECT *,
+            IF(goods != 'unrestricted', FLOOR(age_years + 0.5).GREATEST(14).LEAST(60)::INTEGER, NULL) AS age_year,
+            IF(goods = 'unrestricted', LEAST(60, age_years), NULL) AS age_capped
+        FROM ({sales})"""  # noqa: S608 - our own text
+    )
+    statements = {name: sql.load(f"nightly/{name}").format(receipt_goods="receipt_goods") for name in CASHIER_COUNTS}
+    return {
+        f"restricted/{name}": connection.sql(f"FROM ({statement}\n) ORDER BY ALL")
+        .to_arrow_table()
+        .cast(WAREHOUSE[f"restricted/{name}"].row_schema)
+        for name, statement in statements.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def sum_sales() -> Callable[[duckdb.DuckDBPyConnection, str], dict[str, pa.Table]]:
+    """Sum sales as `count_purchases` does, without Spark."""
+    return _sum_sales
 
 
 def _draw_lines(rng: np.random.Generator, n_receipts: int, n_products: int, n_stores: int) -> pa.Table:
@@ -155,7 +206,7 @@ def counted_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
 
     It contains counts, catalogue, age errors and the reports of the dates. The rows of a date depend only on the
     arguments and the date. Each call makes a new folder, unless it is given an existing `warehouse`, in which it
-    replaces the dates and, like the jobs, removes their report of `build_affinity`.
+    replaces the dates and, like the jobs, removes their reports of `build_affinity` and `screen_cashiers`.
     """
 
     def write(
@@ -179,7 +230,7 @@ def counted_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
                 counts = {
                     name: connection.sql(statement).to_arrow_table().cast(WAREHOUSE[name].row_schema)
                     for name, statement in COUNTS.items()
-                }
+                } | _sum_sales(connection, SALES.format(date=date))
             content = hashlib.sha256("".join(str(rows.to_pydict()) for rows in counts.values()).encode())
             for name, rows in counts.items():
                 tables.replace(name, rows, date)
@@ -189,6 +240,7 @@ def counted_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
                 "match_receipts": {"matched_share": "1"},
                 "count_purchases": {"counts_hash": content.hexdigest()[:16]},
                 "build_affinity": {},
+                "screen_cashiers": {},
             }
             for job, texts in reports.items():
                 lines = [

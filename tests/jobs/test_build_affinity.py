@@ -219,13 +219,13 @@ def test_counts_of_a_window_are_arrays_that_agree_with_each_other(published):
 
 def test_a_window_contains_only_dates_with_the_model_and_kernel_of_its_last_date():
     versions = {
-        dt.date(2026, 10, 1): Versions("too_old", "m", "k", None),
-        dt.date(2026, 11, 4): Versions("a", "other", "k", None),
-        dt.date(2026, 11, 5): Versions("b", "m", "other", None),
-        dt.date(2026, 11, 6): Versions(None, "m", "k", None),
-        dt.date(2026, 11, 7): Versions("c", "m", "k", None),
-        dt.date(2026, 11, 8): Versions("d", "m", "k", None),
-        dt.date(2026, 11, 9): Versions("later", "m", "k", None),
+        dt.date(2026, 10, 1): Versions("too_old", "m", "k", None, None),
+        dt.date(2026, 11, 4): Versions("a", "other", "k", None, None),
+        dt.date(2026, 11, 5): Versions("b", "m", "other", None, None),
+        dt.date(2026, 11, 6): Versions(None, "m", "k", None, None),
+        dt.date(2026, 11, 7): Versions("c", "m", "k", None, None),
+        dt.date(2026, 11, 8): Versions("d", "m", "k", None, None),
+        dt.date(2026, 11, 9): Versions("later", "m", "k", None, None),
     }
     window = window_dates(versions, dt.date(2026, 11, 8))
     assert window.used == [dt.date(2026, 11, 7), dt.date(2026, 11, 8)]

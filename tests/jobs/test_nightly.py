@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from jobs import build_affinity, count_purchases, match_receipts, nightly, sample_chain, score_photos
+from jobs import build_affinity, count_purchases, match_receipts, nightly, sample_chain, screen_cashiers
 from jobs.tables.duck import connect
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from jobs.tables.warehouse import Warehouse
@@ -162,7 +162,7 @@ def test_a_job_killed_during_a_write_leaves_the_old_rows_and_can_be_run_again(ni
     assert seen == {n_before}
     assert list(staging.iterdir())
     steps = flags(chain, warehouse, model_folder)
-    for step in (match_receipts, count_purchases, build_affinity):
+    for step in (match_receipts, count_purchases, build_affinity, screen_cashiers):
         step.main(steps.of(step, DATE))
     assert contents(warehouse) == contents(night)
 
@@ -240,8 +240,7 @@ def test_wrong_input_stops_the_night_before_anything_is_written(landing, model_f
 
 
 def test_nightly_has_each_flag_of_its_steps_once():
-    steps = (score_photos, match_receipts, count_purchases, build_affinity)
-    defaults = {field.name: field.default for step in steps for field in dataclasses.fields(step.Settings)}
+    defaults = {field.name: field.default for step in nightly.STEPS for field in dataclasses.fields(step.Settings)}
     assert {field.name: field.default for field in dataclasses.fields(nightly.Settings)} == defaults
 
 

@@ -5,13 +5,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs import build_affinity, count_purchases, match_receipts, nightly, rebuild_windows, score_photos
+from jobs import (
+    build_affinity,
+    count_purchases,
+    match_receipts,
+    nightly,
+    rebuild_windows,
+    score_photos,
+    screen_cashiers,
+)
 from jobs.tables.schemas import UNDATED
 from model.cli import InputError
 
 DATES = [dt.date(2026, 11, day) for day in (9, 10, 11)]
 STEPS = {"score_photos": score_photos, "match_receipts": match_receipts, "count_purchases": count_purchases}
-STEPS |= {"build_affinity": build_affinity}
+STEPS |= {"build_affinity": build_affinity, "screen_cashiers": screen_cashiers}
 
 
 @pytest.fixture
@@ -53,8 +61,16 @@ def test_a_date_that_fails_its_checks_stops_the_run(runs):
 def test_flags_of_publication_reach_build_affinity_and_the_rebuild(runs):
     flags = {"age_bands": ("under_18", "18-59", "60_plus"), "offers_per_band": 3, "offer_age_restricted": True}
     nightly.main(settings(DATES[0], **flags))
-    for published in runs.settings[-2:]:
-        assert vars(published) == vars(published) | flags
+    published, _, rebuilt = runs.settings[-3:]
+    for of in (published, rebuilt):
+        assert vars(of) == vars(of) | flags
+
+
+def test_flags_of_screening_reach_screen_cashiers_and_the_rebuild(runs):
+    flags = {"screening_days": (14,), "hour_blocks": (6, 18), "watch_p": 0.01, "review_sales": 20}
+    nightly.main(settings(DATES[0], **flags))
+    for of in runs.settings[-2:]:
+        assert vars(of) == vars(of) | flags
 
 
 def test_the_time_zone_reaches_the_counts(runs):

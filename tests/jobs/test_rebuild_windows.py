@@ -6,12 +6,11 @@ import shutil
 import pytest
 from deltalake import DeltaTable
 
-from jobs import build_affinity, query, rebuild_windows
+from jobs import build_affinity, query, rebuild_windows, screen_cashiers
 from jobs.tables import duck, windows
 from jobs.tables.duck import connect
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
-from jobs.tables.windows import Versions, stale_dates, window_dates
 
 DATES = [dt.date(2026, 11, day) for day in range(1, 10)]
 CHANGED = [DATES[1], DATES[2], DATES[4]]
@@ -50,9 +49,10 @@ def published(monkeypatch) -> list[dt.date]:
     return dates
 
 
-def publish(warehouse, dates):
+def publish(warehouse, dates, steps=(build_affinity, screen_cashiers)):
     for date in dates:
-        build_affinity.main(build_affinity.Settings(business_date=date, warehouse=str(warehouse)))
+        for step in steps:
+            step.main(step.Settings(business_date=date, warehouse=str(warehouse)))
 
 
 def rebuild(warehouse, **flags):
@@ -66,10 +66,10 @@ def analytics(warehouse) -> dict[str, list]:
         return {name: sorted(connection.sql(f"FROM {name.replace('/', '.')}").fetchall(), key=str) for name in names}
 
 
-def texts(warehouse, measure) -> dict[dt.date, str]:
+def texts(warehouse, measure, job="build_affinity") -> dict[dt.date, str]:
     with connect(str(warehouse)) as connection:
-        statement = "SELECT business_date, text FROM analytics.run_quality WHERE measure = ?"
-        return dict(connection.execute(statement, [measure]).fetchall())
+        statement = "SELECT business_date, text FROM analytics.run_quality WHERE measure = ? AND job = ?"
+        return dict(connection.execute(statement, [measure, job]).fetchall())
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_date_without_counts_is_skipped_and_named(*, counted_warehouse, publishe
     publish(warehouse, DATES[:3])
     published.clear()
     no_report = WAREHOUSE["analytics/run_quality"].row_schema.empty_table()
-    for job in ("count_purchases", "build_affinity"):  # as at the start of match_receipts
+    for job in ("count_purchases", "build_affinity", "screen_cashiers"):  # as at the start of match_receipts
         Warehouse(str(warehouse)).replace("analytics/run_quality", no_report, DATES[1], job=job)
     rebuild(warehouse)
     assert published == DATES[2:3]
@@ -251,24 +251,38 @@ def test_failed_check_gives_exit_code_1_after_all_dates_are_rebuilt(*, backfille
     assert published == [failed, failed]
 
 
-def versions_of(*, first, days, **changed) -> dict[dt.date, Versions]:
-    """Return versions of consecutive dates, all up to date before `changed`."""
-    dates = [first + dt.timedelta(days=day) for day in range(days)]
-    counted = {date: Versions(f"counts of {date}", "model", "kernel", None) for date in dates}
-    published = {
-        date: version._replace(windows_hash=window_dates(counted, date).hash) for date, version in counted.items()
-    }
-    return published | {first: published[first]._replace(**changed)}
+@pytest.mark.parametrize("step", [build_affinity, screen_cashiers])
+def test_a_date_with_one_of_the_two_reports_is_published_and_screened(*, counted_warehouse, published, step):
+    warehouse = counted_warehouse(DATES[:2], 50)
+    publish(warehouse, DATES[:2])
+    counted_warehouse(DATES[1:2], 50, warehouse=warehouse)
+    publish(warehouse, DATES[1:2], [step])
+    published.clear()
+    rebuild(warehouse)
+    assert published == DATES[1:2]
+    hashes = [texts(warehouse, "windows_hash", job) for job in ("build_affinity", "screen_cashiers")]
+    assert sorted(hashes[0]) == DATES[:2]
+    assert hashes[0] == hashes[1]
 
 
-@pytest.mark.parametrize("change", [{"counts_hash": "other"}, {"model_version": "other"}, {"kernel_version": None}])
-def test_a_changed_date_makes_28_windows_stale(*, monkeypatch, change):
-    monkeypatch.setattr(windows, "WINDOW_DAYS", (1, 7, 28))
-    versions = versions_of(first=DATES[0], days=40, **change)
-    assert stale_dates(versions) == list(versions)[:28]
+@pytest.mark.parametrize("again", [build_affinity, screen_cashiers])
+def test_publication_and_screening_keep_each_others_report(*, counted_warehouse, again):
+    warehouse = counted_warehouse(DATES[:1], 50)
+    publish(warehouse, DATES[:1])
+    before = analytics(warehouse)
+    publish(warehouse, DATES[:1], [again])
+    assert analytics(warehouse) == before
 
 
-def test_a_removed_date_makes_27_later_windows_stale(*, monkeypatch):
-    monkeypatch.setattr(windows, "WINDOW_DAYS", (1, 7, 28))
-    versions = versions_of(first=DATES[0], days=40, counts_hash=None, windows_hash=None)
-    assert stale_dates(versions) == list(versions)[1:28]
+def test_rebuild_interrupted_between_publication_and_screening_repeats_the_date(
+    *, counted_warehouse, published, monkeypatch
+):
+    warehouse = counted_warehouse(DATES[:2], 50)
+    with monkeypatch.context() as patched:
+        patched.setattr(screen_cashiers, "connect", lambda *_, **__: pytest.fail("interrupted"))
+        with pytest.raises(pytest.fail.Exception):
+            rebuild(warehouse)
+    assert published == DATES[:1]
+    rebuild(warehouse)
+    assert published == [DATES[0], *DATES[:2]]
+    assert texts(warehouse, "windows_hash", "screen_cashiers").keys() == set(DATES[:2])

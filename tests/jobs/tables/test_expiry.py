@@ -1,10 +1,8 @@
 """Expiry of the tables about cashiers: rows that are due are in no file, other rows are unchanged."""
 
 import datetime as dt
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
@@ -33,13 +31,6 @@ def warehouse(tmp_path) -> Warehouse:
     for days in (0, 400):
         opened.replace("analytics/run_quality", line, days_ago(days), job="count_purchases")
     return opened
-
-
-def content(root: Path) -> bytes:
-    """Return the bytes of every file, and the values of every Parquet file, which may be compressed."""
-    files = [path for path in root.rglob("*") if path.is_file()]
-    tables = [str(pq.ParquetFile(path).read().to_pydict()).encode() for path in files if path.suffix == ".parquet"]
-    return b"\n".join([*(path.read_bytes() for path in files), *(str(path).encode() for path in files), *tables])
 
 
 def fill(warehouse: Warehouse) -> tuple[list[str], list[str]]:
@@ -78,16 +69,18 @@ def kept_rows(warehouse: Warehouse, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("with_checkpoint", [False, True])
-def test_no_file_contains_an_expired_id_and_other_rows_are_unchanged(warehouse, tmp_path, with_checkpoint):
+def test_no_file_contains_an_expired_id_and_other_rows_are_unchanged(
+    warehouse, tmp_path, file_content, with_checkpoint
+):
     due, kept = fill(warehouse)
     before = {name: kept_rows(warehouse, name) for name in TABLES}
     assert len(due) >= 18
-    assert [text for text in due if text.encode() not in content(tmp_path)] == []
+    assert [text for text in due if text.encode() not in file_content(tmp_path)] == []
     if with_checkpoint:  # the log is then read from a Parquet file
         for name in TABLES:
             DeltaTable(tmp_path / name).create_checkpoint()
     expire(warehouse)
-    left = content(tmp_path)
+    left = file_content(tmp_path)
     assert [text for text in due if text.encode() in left] == []
     assert [text for text in kept if text.encode() not in left] == []
     assert {name: kept_rows(warehouse, name) for name in TABLES} == before
@@ -97,7 +90,7 @@ def test_no_file_contains_an_expired_id_and_other_rows_are_unchanged(warehouse, 
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_the_rows_of_a_replaced_date_are_gone(warehouse, tmp_path, name):
+def test_the_rows_of_a_replaced_date_are_gone(warehouse, tmp_path, file_content, name):
     column = "store_id"
     write(
         warehouse,
@@ -106,9 +99,9 @@ def test_the_rows_of_a_replaced_date_are_gone(warehouse, tmp_path, name):
         {column: "first-version", "delete_after": NEWEST} if name == CASES else {column: "first-version"},
     )
     write(warehouse, name, NEWEST)
-    assert b"first-version" in content(tmp_path)
+    assert b"first-version" in file_content(tmp_path)
     expire(warehouse)
-    assert b"first-version" not in content(tmp_path)
+    assert b"first-version" not in file_content(tmp_path)
 
 
 def test_a_second_run_leaves_the_same_rows(warehouse):

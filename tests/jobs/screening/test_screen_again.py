@@ -1,0 +1,144 @@
+"""Dates that are screened again leave the same rows; expired rows are gone from all files."""
+
+import datetime as dt
+import shutil
+
+import pyarrow as pa
+import pytest
+
+from jobs import build_affinity, query, rebuild_windows
+from jobs.tables import expiry
+from jobs.tables.duck import connect
+from jobs.tables.expiry import COUNTS, SALES, SCREENING, STORES
+from jobs.tables.schemas import WAREHOUSE
+from jobs.tables.warehouse import Warehouse
+from jobs.tables.windows import longest_window, read_versions, window_dates
+
+DATES = [dt.date(2026, 11, day) for day in range(1, 5)]
+CASES = "restricted/cashier_cases"
+TABLES = (COUNTS, SALES, SCREENING, STORES, CASES)
+PLANTED = {"asks": 0.05, "n_sales": 60}
+
+
+def contents(read, warehouse, names=TABLES) -> dict[str, list[dict]]:
+    return {name: read(warehouse, name) for name in names}
+
+
+@pytest.fixture(scope="module")
+def screened(sell, screen, three_stores):
+    warehouse = sell(DATES, three_stores(**PLANTED))
+    screen(warehouse, DATES)
+    return warehouse
+
+
+@pytest.fixture
+def warehouse(screened, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(screened, tmp_path / "warehouse")
+
+
+def answer(rows: pa.Table) -> pa.Table:
+    decision = {"reviewer": "R. Meyer", "looks_under_25": "yes", "id_seen": "no", "delete_after": dt.date(2026, 12, 20)}
+    return pa.Table.from_pylist([row | decision for row in rows.to_pylist()], schema=rows.schema)
+
+
+def test_second_run_leaves_identical_rows_and_keeps_the_answers(warehouse, screen, read):
+    (date,) = {case["business_date"] for case in read(warehouse, CASES)}
+    Warehouse(str(warehouse)).update(CASES, date, answer)
+    before = contents(read, warehouse)
+    assert {case["id_seen"] for case in before[CASES]} == {"no"}
+    report = read(warehouse, "analytics/run_quality")
+    screen(warehouse, [DATES[2], DATES[0], DATES[3], DATES[1]])
+    assert contents(read, warehouse) == before
+    assert read(warehouse, "analytics/run_quality") == report
+
+
+def report_publication(settings: build_affinity.Settings) -> None:
+    """Report the publication of the windows of now, without publishing them."""
+    date, warehouse = settings.business_date, Warehouse(settings.warehouse)
+    with connect(settings.warehouse) as connection:
+        published = window_dates(read_versions(connection, *longest_window(date)), date)
+    line = {"source_table": "", "measure": "windows_hash", "text": published.hash}
+    rows = pa.Table.from_pylist([line], schema=WAREHOUSE["analytics/run_quality"].row_schema)
+    warehouse.replace("analytics/run_quality", rows, date, job="build_affinity")
+
+
+def test_backfill_and_rebuild_leave_the_rows_of_a_clean_run(
+    *, warehouse, sell, screen, read, three_stores, monkeypatch
+):
+    monkeypatch.setattr(build_affinity, "main", report_publication)
+    monkeypatch.setattr(query, "failed_checks", lambda *_: {})
+    changed = three_stores(**PLANTED | {"n_sales": 50})
+    clean = sell([date for date in DATES if date != DATES[1]], three_stores(**PLANTED))
+    sell(DATES[1:2], changed, clean)
+    screen(clean, DATES)
+
+    sell(DATES[1:2], changed, warehouse)
+    screen(warehouse, DATES[1:2])
+    screening = (COUNTS, SALES, SCREENING, STORES)
+    assert contents(read, warehouse, screening) != contents(read, clean, screening)
+    rebuild_windows.main(rebuild_windows.Settings(warehouse=str(warehouse)))
+    assert contents(read, warehouse, screening) == contents(read, clean, screening)
+    # Receipts and ids of cases are drawn at random.
+    drawn = [{(case["business_date"], case["store_id"]) for case in read(at, CASES)} for at in (warehouse, clean)]
+    assert drawn[0] == drawn[1]
+    assert len({case["batch_id"] for case in read(warehouse, CASES)}) == 1
+
+
+def test_window_with_deleted_counts_keeps_its_rows(sell, screen, read, three_stores, monkeypatch):
+    """The first date is deleted when the fourth is screened, so the window of the second can't be screened again."""
+    for name in (COUNTS, SALES):
+        monkeypatch.setitem(expiry.KEEP_DAYS, name, 3)
+    flags = {"screening_days": (1, 2)}
+    warehouse = None
+    for date in DATES:
+        warehouse = sell([date], three_stores(**PLANTED), warehouse)
+        screen(warehouse, [date], **flags)
+    before = contents(read, warehouse)
+    assert {row["business_date"] for row in before[COUNTS]} == set(DATES[1:])
+    assert {row["business_date"] for row in before[SCREENING]} == set(DATES)
+    screen(warehouse, [DATES[2], DATES[1]], **flags)
+    assert contents(read, warehouse) == before
+    sell(DATES[:1], three_stores(), warehouse)
+    screen(warehouse, DATES[:1], **flags)
+    assert contents(read, warehouse) == before
+    obstacles = {
+        (row["business_date"], row["measure"], row["text"])
+        for row in read(warehouse, "analytics/run_quality")
+        if row["measure"].startswith("obstacle")
+    }
+    assert {(date.day, measure) for date, measure, text in obstacles if text != "none"} == {
+        (1, "obstacle_1_days"),
+        (1, "obstacle_2_days"),
+        (2, "obstacle_2_days"),
+    }
+    assert {text for _, _, text in obstacles} == {"none", "counts_deleted"}
+
+
+def test_expired_rows_are_gone_from_all_files_after_a_run(sell, screen, three_stores, file_content, read):
+    """Rows of watch and review are kept for 180 days, cases for 90, the others for 35."""
+    after_35, after_180 = (DATES[2] + dt.timedelta(days) for days in (35, 180))
+    warehouse = sell(DATES[:3], three_stores(asks=0.1, n_sales=40, cashier_id="cashier-planted"))
+    screen(warehouse, DATES[:3])
+    rows = read(warehouse, SCREENING)
+    looked_at = {row["cashier_id"] for row in rows if row["status"] in ("watch", "review")}
+    honest = {row["cashier_id"] for row in rows} - looked_at
+    receipts = {sale["receipt_id"] for sale in read(warehouse, SALES)}
+    cases = {case["receipt_id"] for case in read(warehouse, CASES)}
+    assert len(honest) > 5
+    assert cases
+    content = file_content(warehouse)
+    assert all(text.encode() in content for text in honest | receipts | cases)
+
+    newer = [seller | {"cashier_id": f"newer-{number}"} for number, seller in enumerate(three_stores())]
+    sell([after_35], newer, warehouse)
+    screen(warehouse, [after_35])
+    content = file_content(warehouse)
+    assert [text for text in honest | receipts - cases if text.encode() in content] == []
+    assert [text for text in cases | looked_at if text.encode() not in content] == []
+
+    sell([after_180], newer, warehouse)
+    screen(warehouse, [after_180])
+    content = file_content(warehouse)
+    assert [text for text in honest | receipts | looked_at if text.encode() in content] == []
+    assert b"newer-1" in content
