@@ -1,8 +1,10 @@
 -- How many restricted sales of a window have a photo and a known check, and on how many was a check recorded?
--- Grain: one row per is_self, cashier, block of hours, goods and age_year. `cashier`: number from `cashiers`, the answer
--- of screening/cashiers; at self-checkouts the number of the store. `store`: number from `stores`, the answer of
--- screening/stores. `block`: 0 is the block that begins at the first of $block_starts; hours before it belong to the last.
--- Units: receipts; ages in years. Sums are of integers, because those of doubles depend on the order. p_under_18_sum is scaled to the receipts with a known check.
+-- Grain: one row per is_self, cashier, block of hours, goods and age_year. `cashier`: number from `cashiers`, the
+-- answer of screening/cashiers; at self-checkouts the number of the store. `store`: number from `stores`, the answer of
+-- screening/stores. `block`: 0 is the block that begins at the first of $block_starts; hours before it belong to the
+-- last block.
+-- Units: receipts; ages in years. p_under_18_sum is scaled to the receipts with a known check. Sums are of integers,
+-- because those of doubles depend on the order of the rows.
 -- Parameters: $dates (business dates of the window), $block_starts (hours, ascending).
 SELECT
     counts.cashier_id IS NULL AS is_self,
@@ -16,7 +18,8 @@ SELECT
     SUM(counts.n_checked)::DOUBLE AS n_checked,
     SUM(
         CAST(
-            ROUND(1e6 * counts.p_under_18_sum * (counts.n_receipts - counts.n_check_unknown) / counts.n_receipts) AS BIGINT
+            ROUND(1e6 * counts.p_under_18_sum * (counts.n_receipts - counts.n_check_unknown) / counts.n_receipts)
+            AS BIGINT
         )
     ) / 1e6 AS p_under_18_sum
 FROM restricted.cashier_daily_counts AS counts
