@@ -8,7 +8,8 @@ who sell age-restricted goods (`screen_cashiers`), and checks the written tables
 **Writes** that date of the Delta tables under `<warehouse>/restricted` and `<warehouse>/analytics`. A run
 replaces its date in every table, so repeating it is safe.
 
-**Read by** category managers and the offers team (`analytics`), auditors (`restricted`). A DAG that needs
+**Read by** category managers and the offers team (`analytics`), auditors (`restricted`; the tables
+of cashiers only by named ones). A DAG that needs
 a checked date is scheduled on the asset `bread_salt_analytics`: only `checks`, the last task, updates it. A DAG
 that also reads earlier dates is scheduled on `bread_salt_windows` instead, see `rebuild_windows`.
 
@@ -46,8 +47,8 @@ Nightly and backfill runs may overlap: writers of different dates do not conflic
 - `BREAD_SALT_KERNEL_PHOTOS`: a labelled set (`labels.csv`, `final_files/`) of photos from the chain's own tills, from
   which the errors of the ages are measured. Default: the photos that the model held out.
 - `BREAD_SALT_SCREENING_FLAGS`: flags of `screen_cashiers`, such as `--hour-blocks 6 14 20 --review-ratio 0.6`. Default:
-  none. A chain whose receipts have no `cashier_id` has no screening. Before the first night with one, make a data
-  protection impact assessment (README, *Auditor*).
+  none. A chain whose receipts have no `cashier_id` has no screening. Before the first night with one, meet the
+  conditions in `sql/auditor/README.md`, such as a data protection impact assessment.
 - `BREAD_SALT_DRIVER_MEMORY`: memory of each Spark driver. Default: `4g`.
 - `BREAD_SALT_TIME_ZONE`: the chain's time zone, such as `Europe/Vienna`. Default: `UTC`.
 - `BREAD_SALT_PYTHON`: the interpreter, on workers and executors, in which this project is installed. Default:

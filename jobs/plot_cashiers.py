@@ -252,16 +252,18 @@ def notes(rows: Sequence[Row], n_names: int) -> str:
 
 def description(rows: Sequence[Row], window_days: int) -> str:
     """Return the text alternative of the picture."""
-    counts = ", ".join(f"{look.label} {sum(row['status'] == status for row in rows)}" for status, look in LOOKS.items())
+    counts = ", ".join(
+        f"{look.label}: {sum(row['status'] == status for row in rows)}" for status, look in LOOKS.items()
+    )
     marked = "; ".join(
-        f"{name_of(row)}: {LOOKS[row['status']].label}, {row['checks_made']} checks made, "
-        f"{row['checks_expected']:.1f} expected"
+        f"{name_of(row)}: {LOOKS[row['status']].label}, checks made {row['checks_made']}, "
+        f"expected {row['checks_expected']:.1f}"
         for row in named(rows)
     )
     return (
         f"Funnel plot of {len(rows)} cashiers in the {window_days} days to {rows[0]['business_date']}: the ratio of "
         f"checks made to checks expected against checks expected, with 95 % and 99.8 % limits. Cashiers "
-        f"{counts}. Named: {marked or 'none'}. {notes(rows, len(named(rows)))}"
+        f"by status: {counts}. Named: {marked or 'none'}. {notes(rows, len(named(rows)))}"
     )
 
 

@@ -37,13 +37,17 @@ from model.cli import InputError, run
 MIN_ATTENTION = 0.8
 """Share of attention checks that a careful reviewer judges as not under 25."""
 
+MIN_COMPARED = 10
+"""Fewest answered sales of the cashier, and of colleagues, that are compared."""
+
 SCREENING = "restricted/cashier_screening"
 CAVEAT = "A reason to look at receipts, not a finding. Ages are estimates."
 """Shown if the row of the screening, which has the complete caveat, is deleted."""
 
 DECISION = (
-    "This is no finding about the cashier. A person decides what follows, and hears the cashier first. Other "
-    "explanations: camera, clientele, training, chance, errors of the reviewer."
+    "This is no finding about the cashier. A person decides what follows, and hears the cashier first. The cases are "
+    "some of the sales that led to the review: they show whether its records are right and its buyers look young, not "
+    "once more that the cashier asks seldom. A cashier in review by chance mostly differs here too."
 )
 
 
@@ -135,12 +139,12 @@ def import_answers(settings: Import) -> None:
 
 
 def comparison(cases: Sequence[Case]) -> Answer:
-    """Return how often a document was shown: of all cases, and of those judged to look under 25.
+    """Return how often a document was shown: of all cases, which are tested, and of those judged to look under 25.
 
     Grain: one row per set of cases. Cases in which it was unclear are left out.
     """
     columns = ["cases", "asked_by_cashier", "of", "asked_by_colleagues", "of_colleagues", "p_value", "result"]
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for name, chosen in (
         ("all", cases),
         ("judged to look under 25", [case for case in cases if case["looks_under_25"] == "yes"]),
@@ -148,14 +152,18 @@ def comparison(cases: Sequence[Case]) -> Answer:
         seen = Counter((case["role"], case["id_seen"]) for case in chosen)
         asked = seen[CASHIER, "yes"], seen[COLLEAGUE, "yes"]
         of = asked[0] + seen[CASHIER, "no"], asked[1] + seen[COLLEAGUE, "no"]
-        p_value = p_asked_less_often(asked, of)
-        if not all(of):
-            result = "no comparison is possible"
-        elif p_value < SIGNIFICANCE:
+        p_value: float | None = p_asked_less_often(asked, of)
+        result = ""
+        if name != "all":  # a second test would double the chance of a false answer
+            p_value = None
+        elif min(of) < MIN_COMPARED:
+            p_value, result = None, "too few sales to compare"
+        elif p_value is not None and p_value < SIGNIFICANCE:
             result = "asked less often than colleagues beyond chance"
         else:
             result = "no difference beyond chance"
-        rows.append((name, asked[0], of[0], asked[1], of[1], f"{p_value:.2g}", result))
+        figures = (asked[0], of[0], asked[1], of[1])
+        rows.append((name, *figures, "" if p_value is None else f"{p_value:.2g}", result))
     return Answer(columns=columns, rows=rows)
 
 
@@ -175,14 +183,17 @@ def verdict_text(cases: Sequence[Case], caveat: str) -> str:
         f"Batch {batch}, screening of {cases[0]['business_date']}, reviewed by {cases[0]['reviewer']}",
         f"Store {cases[0]['store_id']}, cashier {cashier_id} (pseudonym)",
         "",
-        render(comparison(cases)),
-        "",
-        f"p_value: Fisher's exact test, one-sided (the cashier asks less often). Beyond chance: below {SIGNIFICANCE}.",
-        f"Unclear whether a document was shown, left out: {unclear}",
         f"Attention checks: {sum(attention)} of {len(attention)} older-looking buyers were judged as not under 25",
+        f"Unclear whether a document was shown, left out: {unclear}",
     ]
     if sum(attention) < MIN_ATTENTION * len(attention):
-        lines.append("The answers are not reliable: another reviewer should judge a new batch.")
+        lines.append(
+            "The answers are not reliable, so they are not compared. After the batch is deleted (after "
+            f"{cases[0]['delete_after']}), a new one is drawn if the cashier is still in review."
+        )
+    else:
+        test = f"p_value: Fisher's exact test, one-sided (the cashier asks less often). Beyond chance: below {SIGNIFICANCE}."
+        lines += ["", render(comparison(cases)), "", test]
     return "\n".join([*lines, "", caveat, DECISION])
 
 

@@ -45,8 +45,9 @@ CHECKS_NOT_RECORDED = 0.1
 LIMITS = ("limit_low_95", "limit_low_998", "limit_high_95", "limit_high_998")
 
 CAVEAT = (
-    "A reason to look at receipts, not a finding. Ages are estimates. Other explanations: camera, clientele, training, "
-    "chance ({n_tested} tested, about {n_false_alarms} false alarms expected)."
+    "A reason to look at receipts, not a finding. Ages are estimates. Other explanations: camera, clientele, regular "
+    "customers, a check that was not recorded, training, chance ({n_tested} tested, about {n_false_alarms} of them on "
+    "watch by chance)."
 )
 
 
@@ -78,10 +79,12 @@ class ScreeningSettings(WarehouseSettings):
         blocks = self.hour_blocks
         if not blocks or not all(0 <= hour <= 23 for hour in blocks) or sorted(set(blocks)) != list(blocks):
             raise InputError(f"hour_blocks is {blocks}; it must be hours from 0 to 23, ascending, such as 5 12 16 19")
-        for name, smallest in (("min_sales", 5), ("review_sales", self.min_sales)):
+        for name, smallest in (("min_sales", Rule.min_sales), ("review_sales", max(Rule.review_sales, self.min_sales))):
             if getattr(self, name) < smallest:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {smallest}")
-        for name, largest in (("watch_p", 0.1), ("watch_young_p", 0.1), ("review_q", 0.2), ("review_ratio", 1.0)):
+        # The rule can only be made more cautious: how often it is wrong was measured with these thresholds.
+        for name in ("watch_p", "watch_young_p", "review_q", "review_ratio"):
+            largest = getattr(Rule, name)
             if not 0 < getattr(self, name) <= largest:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above 0 and at most {largest}")
 
@@ -275,7 +278,8 @@ def main(settings: Settings) -> None:
         newest_deleted = as_of - dt.timedelta(KEEP_DAYS[COUNTS])
         screened = screen_windows(connection, settings, window_of, constants, newest_deleted)
         obstacles = {f"obstacle_{days}_days": obstacle for days, obstacle in screened.obstacles.items()}
-        night.measure(windows_hash=window_of.hash, **obstacles)
+        rule = ", ".join(f"{name} {value}" for name, value in vars(settings.rule).items())
+        night.measure(windows_hash=window_of.hash, rule=rule, **obstacles)
         night.update(SCREENING, lambda existing: screened.with_kept(existing, screened.cashiers))
         night.update(STORES, lambda existing: screened.with_kept(existing, screened.stores))
         draw = partial(

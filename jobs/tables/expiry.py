@@ -15,12 +15,12 @@ from jobs.tables.warehouse import Warehouse
 COUNTS, SALES = "restricted/cashier_daily_counts", "restricted/age_restricted_sales"
 SCREENING, STORES = "restricted/cashier_screening", "restricted/store_screening"
 
-KEEP_DAYS = {COUNTS: 35, SALES: 35, SCREENING: 180, STORES: 180}
+KEEP_DAYS = {COUNTS: 35, SALES: 35, SCREENING: 90, STORES: 180}
 """Number of dates that are kept, the newest included. Cases have their own date, `delete_after`."""
 
-KEEP_UNREMARKABLE_DAYS = 35
-UNREMARKABLE = ("within_limits", "insufficient_data")
-"""Statuses of rows of cashier_screening that are kept for KEEP_UNREMARKABLE_DAYS only."""
+KEEP_NOT_IN_REVIEW_DAYS = 35
+"""Rows of cashier_screening in review are kept as long as their cases can be; others are deleted after this number of
+dates, so that no suspicion outlives its reason."""
 
 
 def expire(warehouse: Warehouse) -> None:
@@ -45,14 +45,14 @@ def expire(warehouse: Warehouse) -> None:
 
 
 def _rewrite_screening(warehouse: Warehouse, newest: dt.date) -> None:
-    last = newest - dt.timedelta(KEEP_UNREMARKABLE_DAYS)
+    last = newest - dt.timedelta(KEEP_NOT_IN_REVIEW_DAYS)
     statuses = warehouse.rows(SCREENING, "business_date", "status", last=last)
-    for date in _dates(statuses.filter(_is_unremarkable(statuses))):
-        warehouse.update(SCREENING, date, lambda rows: rows.filter(pc.invert(_is_unremarkable(rows))))
+    for date in _dates(statuses.filter(pc.invert(_is_in_review(statuses)))):
+        warehouse.update(SCREENING, date, lambda rows: rows.filter(_is_in_review(rows)))
 
 
-def _is_unremarkable(rows: pa.Table) -> pa.ChunkedArray:
-    return pc.is_in(rows["status"], pa.array(UNREMARKABLE))
+def _is_in_review(rows: pa.Table) -> pa.ChunkedArray:
+    return pc.equal(rows["status"], "review")
 
 
 def _rewrite_cases(warehouse: Warehouse, newest: dt.date) -> None:

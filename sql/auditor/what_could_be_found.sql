@@ -1,7 +1,7 @@
 -- What could the screening find at all, given how many restricted sales a cashier has?
 -- Grain: one row per class of cashiers by screened sales in the window: restricted sales with a photo and a known check.
 -- Units: n_cashiers, n_tested in cashiers; detectable_ratio: median over the cashiers of the class of the largest ratio of
--- checks made to checks expected that would lead to watch or review in 80 % of cases; null: no ratio would, not even 0.
+-- checks made to checks expected that would be below limit_low_998 in 80 % of cases; null: no ratio would, not even 0.
 -- Parameters: $business_date, $window_days.
 WITH classes AS (
     SELECT *
@@ -50,8 +50,8 @@ SELECT
                 'Of cashiers who make at most ' || CAST(ROUND(100 * figures.detectable_ratio) AS INTEGER)
                 || ' % of the expected checks, about 80 % would be seen. Smaller differences mostly are not.'
         WHEN figures.n_detectable > 0
-            THEN 'At most of these cashiers nothing would be seen reliably, not even if no document was checked.'
-        ELSE 'Nothing would be seen reliably, not even if no document was checked.'
+            THEN 'Most of these cashiers would not fall below the 99.8 % limit reliably, not even without any check.'
+        ELSE 'None of them would fall below the 99.8 % limit reliably, not even without any check.'
     END AS in_words,
     figures.caveat
 FROM figures
