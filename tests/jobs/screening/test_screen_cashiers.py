@@ -2,9 +2,11 @@
 
 import datetime as dt
 
+import pyarrow as pa
 import pytest
 
 from jobs.screen_cashiers import Settings
+from jobs.tables.warehouse import Warehouse
 from model.cli import InputError
 
 DATES = [dt.date(2026, 11, day) for day in range(1, 4)]
@@ -163,12 +165,40 @@ def test_unknown_checks_are_counted_and_named_but_not_screened(sell, screen, rea
     assert not any("checks_not_recorded" in row["reasons"] or row["n_check_unknown"] for row in others)
 
 
+def without_unknown_checks(counts: pa.Table) -> pa.Table:
+    """Remove the sales with an unknown check from the counts."""
+    rows = []
+    for row in counts.to_pylist():
+        known = row["n_receipts"] - row["n_check_unknown"]
+        scaled = row["p_under_18_sum"] * known / row["n_receipts"]
+        if known:
+            photos = min(row["n_with_photo"], known)
+            rows.append(
+                row | {"n_receipts": known, "n_with_photo": photos, "n_check_unknown": 0, "p_under_18_sum": scaled}
+            )
+    return pa.Table.from_pylist(rows, schema=counts.schema)
+
+
+def test_statistics_are_those_without_the_sales_with_an_unknown_check(sell, screen, read, three_stores):
+    statistics = []
+    for change in (lambda counts: counts, without_unknown_checks):
+        warehouse = sell(DATES[:1], [seller | {"unknown": 0.3} for seller in three_stores(**PLANTED)])
+        Warehouse(str(warehouse)).update("restricted/cashier_daily_counts", DATES[0], change)
+        screen(warehouse, DATES[:1], screening_days=(7,))
+        gaps = ("n_restricted", "n_check_unknown", "photo_share", "reasons")
+        rows = sorted(read(warehouse, SCREENING), key=lambda row: row["cashier_id"])
+        assert sum(row["n_check_unknown"] for row in rows) == (0 if statistics else pytest.approx(78, abs=25))
+        statistics.append([{name: value for name, value in row.items() if name not in gaps} for row in rows])
+    assert statistics[0] == [pytest.approx(row) for row in statistics[1]]
+
+
 def test_cashier_without_any_recorded_check_has_insufficient_data(sell, screen, read, three_stores):
     warehouse = sell(DATES[:1], three_stores(unknown=1.0))
     screen(warehouse, DATES[:1], screening_days=(7,))
     (gaps,) = of(read(warehouse, SCREENING), cashier_id="cashier-0-0")
     assert (gaps["n_with_photo"], gaps["n_check_unknown"], gaps["status"]) == (0, 20, "insufficient_data")
     assert gaps["reasons"] == ["checks_not_recorded"]
+    assert (gaps["checks_made"], gaps["checks_expected"], gaps["checks_ratio"]) == (0, 0, None)
 
 
 def test_cashier_in_two_stores_has_a_row_in_each(sell, screen, read, three_stores):
