@@ -192,8 +192,13 @@ def verdict_text(cases: Sequence[Case], caveat: str) -> str:
             f"{cases[0]['delete_after']}), a new one is drawn if the cashier is still in review."
         )
     else:
-        test = f"p_value: Fisher's exact test, one-sided (the cashier asks less often). Beyond chance: below {SIGNIFICANCE}."
-        lines += ["", render(comparison(cases)), "", test]
+        lines += [
+            "",
+            render(comparison(cases)),
+            "",
+            "p_value: Fisher's exact test, one-sided (the cashier asks less often).",
+        ]
+        lines.append(f"Beyond chance: below {SIGNIFICANCE}.")
     return "\n".join([*lines, "", caveat, DECISION])
 
 

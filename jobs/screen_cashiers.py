@@ -16,7 +16,7 @@ Out: `restricted/cashier_screening` and `restricted/store_screening` of the date
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
@@ -91,8 +91,7 @@ class ScreeningSettings(WarehouseSettings):
     @property
     def rule(self) -> Rule:
         """The thresholds."""
-        names = ("min_sales", "watch_p", "watch_young_p", "review_sales", "review_q", "review_ratio")
-        return Rule(**{name: getattr(self, name) for name in names})
+        return Rule(**{each.name: getattr(self, each.name) for each in fields(Rule)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +203,8 @@ def screen_window(counts: CashierCounts, rule: Rule, **constants: object) -> tup
     """Screen the cashiers of a window; return the result, the rows of cashiers and those of stores."""
     result = screening.screen(window(counts), rule)
     caveat = CAVEAT.format(n_tested=result.is_tested.sum(), n_false_alarms=round(result.n_false_alarms))
-    constants = {**constants, "caveat": caveat, "rule_version": screening.RULE_VERSION}
+    thresholds = ", ".join(f"{name} {value}" for name, value in vars(rule).items())
+    constants = {**constants, "caveat": caveat, "rule": thresholds, "rule_version": screening.RULE_VERSION}
     return result, cashier_rows(counts, result, **constants), store_rows(counts, result, **constants)
 
 
@@ -278,8 +278,7 @@ def main(settings: Settings) -> None:
         newest_deleted = as_of - dt.timedelta(KEEP_DAYS[COUNTS])
         screened = screen_windows(connection, settings, window_of, constants, newest_deleted)
         obstacles = {f"obstacle_{days}_days": obstacle for days, obstacle in screened.obstacles.items()}
-        rule = ", ".join(f"{name} {value}" for name, value in vars(settings.rule).items())
-        night.measure(windows_hash=window_of.hash, rule=rule, **obstacles)
+        night.measure(windows_hash=window_of.hash, **obstacles)
         night.update(SCREENING, lambda existing: screened.with_kept(existing, screened.cashiers))
         night.update(STORES, lambda existing: screened.with_kept(existing, screened.stores))
         draw = partial(

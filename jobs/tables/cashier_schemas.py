@@ -82,6 +82,7 @@ CASHIERS: dict[str, pa.Schema] = {
             ("status", pa.string()),  # insufficient_data, within_limits, watch, review
             ("reasons", pa.list_(pa.string())),
             ("caveat", pa.string()),
+            ("rule", pa.string()),  # the thresholds of status
             ("rule_version", pa.int32()),
             ("model_version", pa.string()),
         ]

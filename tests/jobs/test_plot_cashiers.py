@@ -91,7 +91,7 @@ def test_the_picture_has_a_text_alternative(picture):
     assert (picture.get("aria-labelledby"), picture.get("aria-describedby")) == (title.get("id"), desc.get("id"))
     assert title.text == "Checks of a document by cashier, 28 days to 2026-11-09"
     assert "26 cashiers" in desc.text
-    assert "C25 in S1: in review, 28 checks made, 54.0 expected" in desc.text
+    assert "C25 in S1: in review, checks made 28, expected 54.0" in desc.text
     assert CAVEAT in desc.text
 
 

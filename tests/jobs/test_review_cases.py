@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from jobs.review_cases import Export, Import, ListBatches, Settings, Verdict, comparison, main
+from jobs.review_cases import Export, Import, ListBatches, Settings, Verdict, main
 from jobs.tables import case_files
 from jobs.tables.case_files import open_cases
 from jobs.tables.cases import CASES
@@ -242,29 +242,17 @@ def test_a_verdict_counts_unclear_answers_and_failed_attention_checks(warehouse,
         row["looks_under_25"] = "yes"
     import_file(warehouse, save(tmp_path / "in.csv", rows))
     text = verdict(warehouse, capsys)
-    assert re.search(r"^all +1 +19 +29 +39 ", text, re.MULTILINE)
     assert "left out: 2" in text
     assert "7 of 10 older-looking buyers" in text
-    assert "The answers are not reliable" in text
+    assert "The answers are not reliable, so they are not compared." in text
+    assert "p_value" not in text
 
 
-def case(role: str, looks: str, seen: str) -> dict:
-    return {"role": role, "looks_under_25": looks, "id_seen": seen}
-
-
-def test_buyers_judged_to_look_under_25_are_compared_too():
-    cases = [case("cashier", "yes", "no")] * 6 + [case("cashier", "no", "yes")] * 6
-    cases += [case("colleague", "yes", "yes")] * 6 + [case("colleague", "unclear", "yes")] * 6
-    cases += [case("attention_check", "yes", "no")] * 9
-    everyone, young = comparison(cases).rows
-    assert everyone[1:5] == (6, 12, 12, 12)
-    assert young[1:5] == (0, 6, 6, 6)
-    assert young[5] == "0.0011"  # 1 / C(12, 6)
-
-
-def test_a_store_without_colleagues_has_no_comparison():
-    everyone, _ = comparison([case("cashier", "yes", "no")] * 20).rows
-    assert everyone[1:] == (0, 20, 0, 0, "1", "no comparison is possible")
+def test_unclear_answers_are_left_out_of_the_comparison(warehouse, tmp_path, capsys):
+    rows = answers(warehouse)
+    rows[0]["id_seen"] = rows[1]["id_seen"] = "unclear"  # of the cashier and of a colleague, both asked
+    import_file(warehouse, save(tmp_path / "in.csv", rows))
+    assert re.search(r"^all +1 +19 +29 +39 ", verdict(warehouse, capsys), re.MULTILINE)
 
 
 def test_a_general_caveat_replaces_a_deleted_one(warehouse, tmp_path, capsys):

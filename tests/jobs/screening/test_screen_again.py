@@ -116,13 +116,13 @@ def test_window_with_deleted_counts_keeps_its_rows(sell, screen, read, three_sto
 
 
 def test_expired_rows_are_gone_from_all_files_after_a_run(sell, screen, three_stores, file_content, read):
-    """Rows of watch and review are kept for 180 days, cases for 90, the others for 35."""
-    after_35, after_180 = (DATES[2] + dt.timedelta(days) for days in (35, 180))
+    """Rows in review and cases are kept for 90 days, the others for 35."""
+    after_35, after_91 = (DATES[2] + dt.timedelta(days) for days in (35, 91))
     warehouse = sell(DATES[:3], three_stores(asks=0.1, n_sales=40, cashier_id="cashier-planted"))
     screen(warehouse, DATES[:3])
     rows = read(warehouse, SCREENING)
-    looked_at = {row["cashier_id"] for row in rows if row["status"] in ("watch", "review")}
-    honest = {row["cashier_id"] for row in rows} - looked_at
+    in_review = {row["cashier_id"] for row in rows if row["status"] == "review"}
+    honest = {row["cashier_id"] for row in rows} - in_review
     receipts = {sale["receipt_id"] for sale in read(warehouse, SALES)}
     cases = {case["receipt_id"] for case in read(warehouse, CASES)}
     assert len(honest) > 5
@@ -135,10 +135,10 @@ def test_expired_rows_are_gone_from_all_files_after_a_run(sell, screen, three_st
     screen(warehouse, [after_35])
     content = file_content(warehouse)
     assert [text for text in honest | receipts - cases if text.encode() in content] == []
-    assert [text for text in cases | looked_at if text.encode() not in content] == []
+    assert [text for text in cases | in_review if text.encode() not in content] == []
 
-    sell([after_180], newer, warehouse)
-    screen(warehouse, [after_180])
+    sell([after_91], newer, warehouse)
+    screen(warehouse, [after_91])
     content = file_content(warehouse)
-    assert [text for text in honest | receipts | looked_at if text.encode() in content] == []
+    assert [text for text in honest | receipts | in_review if text.encode() in content] == []
     assert b"newer-1" in content

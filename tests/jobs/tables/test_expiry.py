@@ -42,7 +42,7 @@ def fill(warehouse: Warehouse) -> tuple[list[str], list[str]]:
     write(warehouse, STORES, days_ago(180), {"store_id": "due-store"})
     write(warehouse, STORES, days_ago(179), {"store_id": "kept-store"})
     statuses = ("within_limits", "insufficient_data", "watch", "review")
-    for days, kept in ((180, ()), (179, statuses[2:]), (35, statuses[2:]), (34, statuses)):
+    for days, kept in ((90, ()), (89, statuses[3:]), (35, statuses[3:]), (34, statuses)):
         rows = [
             {"cashier_id": f"{'kept' if status in kept else 'due'}-{status}-{days}", "status": status}
             for status in statuses
