@@ -48,7 +48,7 @@ SELECT
         WHEN figures.detectable_ratio >= 0
             THEN
                 'Of cashiers who make at most ' || CAST(ROUND(100 * figures.detectable_ratio) AS INTEGER)
-                || ' % of the expected checks, about 80 % would be seen. Smaller differences mostly are not.'
+                || ' % of the expected checks, about 80 % would fall below the 99.8 % limit. The watch list begins earlier.'
         WHEN figures.n_detectable > 0
             THEN 'Most of these cashiers would not fall below the 99.8 % limit reliably, not even without any check.'
         ELSE 'None of them would fall below the 99.8 % limit reliably, not even without any check.'
