@@ -29,7 +29,8 @@ are UTC), and an end after 02:00 of the last day:
     airflow backfill create --dag-id nightly_purchase_analytics --max-active-runs 1 \
         --reprocess-behavior completed --from-date 2026-11-09T00:00+01:00 --to-date 2026-11-15T23:59+01:00
 
-Nightly and backfill runs may overlap: writers of different dates do not conflict.
+Nightly and backfill runs may overlap: writers of different dates do not conflict. A run that reads while another
+deletes old versions of the tables of cashiers fails and is retried.
 
 **Setup** on every Airflow machine:
 

@@ -17,7 +17,15 @@ from typing import Annotated
 
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, Positional, subcommand
 
-from jobs.stats.cases import ATTENTION_CHECK, CASHIER, COLLEAGUE, SIGNIFICANCE, p_asked_less_often
+from jobs.stats.cases import (
+    ATTENTION_CHECK,
+    CASHIER,
+    COLLEAGUE,
+    MIN_CASHIER,
+    MIN_COLLEAGUES,
+    SIGNIFICANCE,
+    p_asked_less_often,
+)
 from jobs.tables.case_files import (
     ANSWERS,
     QUESTIONS,
@@ -36,9 +44,6 @@ from model.cli import InputError, run
 
 MIN_ATTENTION = 0.8
 """Share of attention checks that a careful reviewer judges as not under 25."""
-
-MIN_COMPARED = 10
-"""Fewest answered sales of the cashier, and of colleagues, that are compared."""
 
 SCREENING = "restricted/cashier_screening"
 CAVEAT = "A reason to look at receipts, not a finding. Ages are estimates."
@@ -156,7 +161,7 @@ def comparison(cases: Sequence[Case]) -> Answer:
         result = ""
         if name != "all":  # a second test would double the chance of a false answer
             p_value = None
-        elif min(of) < MIN_COMPARED:
+        elif of[0] < MIN_CASHIER or of[1] < MIN_COLLEAGUES:
             p_value, result = None, "too few sales to compare"
         elif p_value is not None and p_value < SIGNIFICANCE:
             result = "asked less often than colleagues beyond chance"

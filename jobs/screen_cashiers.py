@@ -119,6 +119,7 @@ def reasons(counts: CashierCounts, result: Screening) -> list[list[str]]:
         "few_checks": result.has_few_checks,
         "young_faces": result.has_young_faces,
         "control_shift": result.control.flag,
+        "few_expected_checks": result.expected < 1,
         "few_control_receipts": result.control.n < screening.MIN_CONTROL,
         "no_colleagues": table["n_cashiers"].to_numpy() == 1,
         "checks_not_recorded": unknown,
@@ -130,9 +131,14 @@ def cashier_rows(counts: CashierCounts, result: Screening, **constants: object) 
     """Return the rows of `restricted/cashier_screening` of a window; `constants` are columns with one value."""
     table = counts.cashiers
     n_restricted = np.maximum(table["n_restricted"].to_numpy(), 1)
+    with np.errstate(invalid="ignore"):
+        ratio = result.made / result.expected
     of_tested = {
         **{name: getattr(result, name) for name in LIMITS},
+        "checks_ratio": ratio,
         "checks_ratio_shrunk": result.ratio,
+        "young_observed": result.young.observed,
+        "young_expected": result.young.expected,
         "ratio_low": result.ratio_low,
         "ratio_high": result.ratio_high,
         "detectable_ratio": result.detectable_ratio,
@@ -140,8 +146,6 @@ def cashier_rows(counts: CashierCounts, result: Screening, **constants: object) 
         "p_young": result.young.p_value,
         "q_value": result.q_value,
     }
-    with np.errstate(invalid="ignore"):
-        ratio = result.made / result.expected
     columns = {
         **{name: table[name] for name in ("store_id", "cashier_id", "n_restricted", "n_with_photo", "n_check_unknown")},
         "photo_share": np.where(
@@ -149,9 +153,6 @@ def cashier_rows(counts: CashierCounts, result: Screening, **constants: object) 
         ),
         "checks_made": result.made,
         "checks_expected": result.expected,
-        "checks_ratio": ratio,
-        "young_observed": result.young.observed,
-        "young_expected": result.young.expected,
         "control_shift_years": result.control.shift,
         "control_z": result.control.z,
         "control_flag": result.control.flag,
@@ -195,14 +196,13 @@ def store_rows(counts: CashierCounts, result: Screening, **constants: object) ->
             ratio = columns["checks_made"] / columns["checks_expected"]
         rows = {**columns, "store_id": table["store_id"], "checks_ratio": ratio}
         tables.append(table_of(STORES, rows, {**constants, "till_type": till_type}))
-    rows_of_tills = pa.concat_tables(tables)
-    return rows_of_tills.filter(pc.greater(rows_of_tills["n_restricted"], 0))
+    return pa.concat_tables(tables)
 
 
 def screen_window(counts: CashierCounts, rule: Rule, **constants: object) -> tuple[Screening, pa.Table, pa.Table]:
     """Screen the cashiers of a window; return the result, the rows of cashiers and those of stores."""
     result = screening.screen(window(counts), rule)
-    caveat = CAVEAT.format(n_tested=result.is_tested.sum(), n_false_alarms=round(result.n_false_alarms))
+    caveat = CAVEAT.format(n_tested=result.is_tested.sum(), n_false_alarms=f"{result.n_false_alarms:.1f}")
     thresholds = ", ".join(f"{name} {value}" for name, value in vars(rule).items())
     constants = {**constants, "caveat": caveat, "rule": thresholds, "rule_version": screening.RULE_VERSION}
     return result, cashier_rows(counts, result, **constants), store_rows(counts, result, **constants)
@@ -251,7 +251,7 @@ def screen_windows(
     screened = Screened()
     for days in tqdm(sorted(settings.screening_days), "screen_cashiers", unit="window"):
         dates = window_of.within(settings.business_date, days)
-        if min(dates) <= newest_deleted:  # with a part of its counts, a window would look complete
+        if any(date <= newest_deleted for date in dates):  # with a part of its counts, a window would look complete
             screened.obstacles[days] = "counts_deleted"
             continue
         counts = read_counts(connection, dates, settings.hour_blocks)

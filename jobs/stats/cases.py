@@ -14,6 +14,11 @@ N_COLLEAGUES = 40
 N_ATTENTION_CHECKS = 10
 """Older-looking buyers: a reviewer who judges them to look under 25 does not look carefully."""
 
+MIN_CASHIER, MIN_COLLEAGUES = 5, 10
+"""Fewest receipts that are compared. If none of 5 and 8 of 10 were asked, p is .007; with fewer, hardly any difference
+could be told from chance.
+"""
+
 YOUNG_BELOW_YEARS = 27
 OLDER_FROM_YEARS = 40
 SIGNIFICANCE = 0.05
@@ -49,11 +54,12 @@ def draw_batch(of_cashier: Bools, hours: Ints, age_years: Floats, rng: np.random
         rng: source of randomness; an unpredictable one, otherwise the order gives away the roles.
 
     Returns:
-        The batch. It is smaller if there are fewer receipts, and empty if the cashier has no young-looking buyer.
+        The batch. It is smaller if there are fewer receipts, and empty if there are too few to compare: then it is
+        better to draw later.
     """
     young = age_years < YOUNG_BELOW_YEARS
     of_role = {CASHIER: _sample(np.flatnonzero(young & of_cashier), N_CASHIER, rng)}
-    if not of_role[CASHIER].size:
+    if of_role[CASHIER].size < MIN_CASHIER or (young & ~of_cashier).sum() < MIN_COLLEAGUES:
         return Batch(np.array([], dtype=np.int64), [])
     of_role[COLLEAGUE] = _like(hours[of_role[CASHIER]], np.flatnonzero(young & ~of_cashier), hours, rng)
     of_role[ATTENTION_CHECK] = _sample(np.flatnonzero(age_years >= OLDER_FROM_YEARS), N_ATTENTION_CHECKS, rng)

@@ -76,15 +76,16 @@ class Spread:
     """(S,)"""
 
 
-def estimate_spread(effect: Floats, variance: Floats, store: Ints) -> Spread:
+def estimate_spread(effect: Floats, variance: Floats, store: Ints, n_stores: int = 0) -> Spread:
     """Estimate the spread between cashiers and between stores, and the effects of stores.
 
     Args:
         effect: (C,) estimated effect of each cashier, log odds; ignored where `variance` is infinite.
         variance: (C,) variance of the estimate by chance, above 0; infinite if nothing is known.
         store: (C,) number of the store.
+        n_stores: S, if stores without cashiers follow; otherwise the largest number of a store, plus 1.
     """
-    n_stores = int(store.max(initial=-1)) + 1
+    n_stores = max(n_stores, int(store.max(initial=-1)) + 1)
     informative = variance <= 1 / MIN_INFORMATION
 
     def colleagues(tau: float, tau_store: float) -> tuple[Floats, Floats, Floats, Floats]:

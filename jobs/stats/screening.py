@@ -146,7 +146,7 @@ def screen(window: Window, rule: Rule) -> Screening:
         _circumstances(sales, age_years, fifth, n_blocks), sales.n, sales.n_checked, n_blocks
     )
     tally = Tally.of(sales.cashier, n_cashiers, sales.n, sales.n_checked, log_odds)
-    spread = estimate_spread(tally.effect, tally.variance, window.store)
+    spread = estimate_spread(tally.effect, tally.variance, window.store, window.n_stores)
     deviation = np.sqrt(spread.tau**2 + spread.colleagues_variance)
     has_sales = tally.expected > 0
     # A cashier without sales that count gets one, so that nothing is divided by 0, and no p value.

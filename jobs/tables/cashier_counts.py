@@ -75,7 +75,7 @@ def _columns(rows: pa.Table, n_blocks: int) -> Columns:
 
 
 def table_of(name: str, columns: Columns, constants: Mapping[str, object]) -> pa.Table:
-    """Return rows of a warehouse table, without the columns of its partition.
+    """Return the rows of a warehouse table that have restricted sales, without the columns of its partition.
 
     Args:
         name: name of the table.
@@ -92,4 +92,5 @@ def table_of(name: str, columns: Columns, constants: Mapping[str, object]) -> pa
             column = columns[field.name]
             is_arrow = isinstance(column, pa.Array | pa.ChunkedArray)
             arrays.append((column if is_arrow else pa.array(column, from_pandas=True)).cast(field.type))
-    return pa.table(arrays, schema=schema)
+    rows = pa.table(arrays, schema=schema)
+    return rows.filter(pc.greater(rows["n_restricted"], 0))

@@ -77,7 +77,7 @@ CASHIERS: dict[str, pa.Schema] = {
             ("n_tested", pa.int32()),  # cashiers of the window
             ("tau", pa.float64()),  # spread of cashiers, of stores: standard deviations of log odds
             ("tau_store", pa.float64()),
-            ("tau_young", pa.float64()),  # spread of cashiers, of log rates
+            ("tau_young", pa.float64()),  # spread of cashiers, relative to the expected rates
             ("detectable_ratio", pa.float64()),  # largest ratio of checks below limit_low_998 in 80 % of cases; or null
             ("status", pa.string()),  # insufficient_data, within_limits, watch, review
             ("reasons", pa.list_(pa.string())),

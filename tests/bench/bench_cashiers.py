@@ -46,6 +46,7 @@ class Test:
     draw: Draw
     target: str = ""
     guard: bool = True
+    kind: str = "honest"
 
 
 def one_of_store(
@@ -116,7 +117,7 @@ HONEST = [
     Test("clientele 10 years older", older(0.03), ".18 / .02; review .01"),
 ]
 PLANTED = [
-    Test(f"{name}, spread {spread}", planted(kind, n, spread, asked), target)
+    Test(f"{name}, spread {spread}", planted(kind, n, spread, asked), target, kind=kind)
     for name, kind, n, spread, asked, target in (
         ("unchecked x2, 1000 sales, chain asks 95 %", "twice", 1000, 0.2, 0.95, "p < .002: .90"),
         ("unchecked x2, 1000 sales, chain asks 95 %", "twice", 1000, 0.4, 0.95, "watch .75"),
@@ -184,9 +185,11 @@ def measure(test: Test, seeds: range) -> list[str]:
         window = chains.window(rng, chain)
         result = screen(window if test.guard else without_guard(window), Rule())
         status = np.array(result.status)
-        chosen = chosen & result.is_tested
+        if test.kind == "honest":
+            chosen = chosen & result.is_tested
+        p_value = np.where(result.is_tested, result.p_check, 1)  # a planted one who is not tested is not found
         raw, spiegelhalter = raw_rates(window)
-        p_check.append(result.p_check[chosen])
+        p_check.append(p_value[chosen])
         binomial.append(raw[chosen])
         additive.append(spiegelhalter[chosen])
         watch.append(np.isin(status[chosen], ("watch", "review")))

@@ -121,12 +121,13 @@ def test_a_cashier_of_the_same_id_in_another_store_is_another_cashier():
 def test_ages_are_corrected_for_each_cashier():
     sales = [sale(number, cashier_id="c1", age_years=24.0) for number in range(30)]
     sales += [sale(100 + number, cashier_id="c2", age_years=24.0) for number in range(30)]
-    assert roles(draw(sales, shifts={("s1", "c2"): -4.0})) == {"cashier": 20}
+    sales += [sale(200 + number, cashier_id="c3", age_years=24.0) for number in range(12)]
+    assert roles(draw(sales, shifts={("s1", "c2"): -4.0})) == {"cashier": 20, "colleague": 12}
     assert roles(draw(sales, shifts={("s1", "c1"): -4.0})) == {}
 
 
-def test_a_store_without_colleagues_has_cases_of_the_cashier_only():
-    assert roles(draw([sale(number) for number in range(15)])) == {"cashier": 15}
+def test_a_store_without_colleagues_has_no_cases():
+    assert roles(draw([sale(number) for number in range(15)])) == {}
 
 
 def test_a_cashier_without_young_looking_buyers_has_no_batch():
