@@ -9,8 +9,7 @@ Out: `restricted/cashier_screening` and `restricted/store_screening` of the date
 - A window contains only dates that were scored by the same model as the business date.
 - A window without restricted sales, or without other receipts as a control, screens nobody; the report says so. The
   report says nothing else of the result, not even numbers: every analyst reads it.
-- A window with a date whose counts are deleted is not screened again; its rows stay. This is so if the business date is
-  more than a week older than the newest one, in a window of 28 days.
+- A window with a date whose counts are deleted is not screened again; its rows stay.
 - Rows that are due are deleted, and their files too; see `jobs/tables/expiry.py`.
 """
 
@@ -262,7 +261,8 @@ def screen_windows(
             screened.cashiers.append(cashiers)
             screened.stores.append(stores)
             shifts = pa.array(-result.control.correction)
-            screened.corrections = pa.table([cashiers["store_id"], cashiers["cashier_id"], shifts], schema=UNITS)
+            ids = counts.cashiers.select(["store_id", "cashier_id"])  # also of those without a row
+            screened.corrections = pa.table([*ids.columns, shifts], schema=UNITS)
     return screened
 
 

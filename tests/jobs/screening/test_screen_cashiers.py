@@ -243,6 +243,14 @@ def test_where_nobody_is_asked_the_data_are_insufficient_and_the_reason_says_so(
     assert {(row["status"], *row["reasons"]) for row in rows} == {("insufficient_data", "few_expected_checks")}
 
 
+def test_cashier_without_restricted_sales_has_no_row(sell, screen, read, three_stores):
+    warehouse = sell(DATES[:1], [*three_stores(), {**three_stores()[0], "cashier_id": "baker", "n_sales": 0}])
+    screen(warehouse, DATES[:1], screening_days=(7,))
+    cashiers = {row["cashier_id"] for row in read(warehouse, SCREENING)}
+    assert "baker" not in cashiers
+    assert "cashier-0-0" in cashiers
+
+
 def test_store_with_self_checkouts_only_is_a_store_like_others(sell, screen, read, three_stores):
     last = {**three_stores()[0], "store_id": "store-9", "cashier_id": None}
     warehouse = sell(DATES[:1], [*three_stores(), last])
