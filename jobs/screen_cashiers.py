@@ -118,7 +118,7 @@ def reasons(counts: CashierCounts, result: Screening) -> list[list[str]]:
         "few_checks": result.has_few_checks,
         "young_faces": result.has_young_faces,
         "control_shift": result.control.flag,
-        "few_expected_checks": result.expected < 1,
+        "few_expected_checks": result.expected < screening.MIN_EXPECTED,
         "few_control_receipts": result.control.n < screening.MIN_CONTROL,
         "no_colleagues": table["n_cashiers"].to_numpy() == 1,
         "checks_not_recorded": unknown,
@@ -129,7 +129,7 @@ def reasons(counts: CashierCounts, result: Screening) -> list[list[str]]:
 def cashier_rows(counts: CashierCounts, result: Screening, **constants: object) -> pa.Table:
     """Return the rows of `restricted/cashier_screening` of a window; `constants` are columns with one value."""
     table = counts.cashiers
-    n_restricted = np.maximum(table["n_restricted"].to_numpy(), 1)
+    n_restricted = np.maximum(table["n_restricted"].to_numpy(), 1)  # rows without sales are left out in the end
     with np.errstate(invalid="ignore"):
         ratio = result.made / result.expected
     of_tested = {
@@ -147,9 +147,7 @@ def cashier_rows(counts: CashierCounts, result: Screening, **constants: object) 
     }
     columns = {
         **{name: table[name] for name in ("store_id", "cashier_id", "n_restricted", "n_with_photo", "n_check_unknown")},
-        "photo_share": np.where(
-            table["n_restricted"].to_numpy() > 0, table["n_photos"].to_numpy() / n_restricted, np.nan
-        ),
+        "photo_share": table["n_photos"].to_numpy() / n_restricted,
         "checks_made": result.made,
         "checks_expected": result.expected,
         "control_shift_years": result.control.shift,

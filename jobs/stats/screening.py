@@ -26,6 +26,9 @@ from jobs.stats.young import Young, young_faces
 RULE_VERSION = 1
 """Changes with each change of the rule that can change a status."""
 
+MIN_EXPECTED = 1
+"""Expected checks; with fewer, not even no check at all would be unusual."""
+
 MIN_CONTROL = 20
 """Control receipts; with fewer, nothing could excuse a cashier whose camera reads ages wrongly."""
 
@@ -154,7 +157,7 @@ def screen(window: Window, rule: Rule) -> Screening:
     limit_low_998 = predicted.limit(0.001)
     young = young_faces(sales, _p_under_18(sales, age_years), n_cashiers, n_blocks)
     n = sum_by(sales.cashier, sales.n, n_cashiers)
-    is_tested = (n >= rule.min_sales) & (tally.expected >= 1) & (control.n >= MIN_CONTROL)
+    is_tested = (n >= rule.min_sales) & (tally.expected >= MIN_EXPECTED) & (control.n >= MIN_CONTROL)
     p_check = np.where(has_sales, predicted.tail(tally.made), 1)
     ratio, low, high = _shrunk(tally, spread.colleagues, deviation)
     known = np.where(has_sales, 1, np.nan)
