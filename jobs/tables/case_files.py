@@ -18,7 +18,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from jobs.tables.cases import CASES, answered_delete_after
 from jobs.tables.warehouse import Warehouse
-from model.cli import InputError
+from model.cli import InputError, TryAgainError
 
 QUESTIONS = ("looks_under_25", "id_seen")
 ANSWERS = ("yes", "no", "unclear")
@@ -195,7 +195,7 @@ def store_answers(table: CaseTable, answers: Answers, reviewer: str, now: dt.dat
         change = partial(_answered, newest=table.newest, by_case=by_case, reviewer=reviewer, now=now)
         try:
             table.warehouse.update(CASES, date, change)
-        except RuntimeError as error:
+        except TryAgainError as error:
             raise InputError(f"{error}; answers stored before: {', '.join(stored) or 'none'}") from None
         stored.append(str(date))
     return len({case["batch_id"] for case in answered})
