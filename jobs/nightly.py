@@ -48,7 +48,7 @@ class Settings(rebuild_windows.Settings):
 def main(settings: Settings) -> None:
     """Run the steps and the checks of each date, then rebuild the windows of the other dates."""
     dates = sorted(set(settings.business_date))
-    landing = open_place(settings.landing)
+    landing = open_place(settings.landing, "--landing")
     for date in dates:
         for table in LANDING:  # a missing table must fail before the first step writes
             landing_files(landing, table, date)

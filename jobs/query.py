@@ -14,13 +14,15 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import duckdb
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 import sql
-from jobs.tables.duck import Answer, ReadSettings, connect, dollars, execute, parameters_of, render
+from jobs.tables.answers import Answer, Layout, render
+from jobs.tables.duck import ReadSettings, connect, dollars, execute, parameters_of
+from jobs.tables.faults import explained
 from model.cli import InputError, run
 
 FOLDERS = ("analyst", "auditor", "checks")
@@ -37,8 +39,12 @@ class Settings(ReadSettings):
     param: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
     """Value of $NAME; repeatable. Default of $business_date: newest of analytics.age_category_affinity."""
 
-    format: Literal["table", "csv", "json"] = "table"
-    """Output format. Nulls are NULL in a table, empty in csv and null in json."""
+    format: Layout = "table"
+    """Output format. Nulls are NULL in a table, empty in csv and null in json; so are NaN and infinity in json. A table
+    and csv show control characters as escapes such as \\x1b; csv keeps tabs and line breaks, in quotes."""
+
+    spreadsheet: FlagCreatePairsOff[bool] = False
+    """In csv, write texts for a spreadsheet: a quote before =, +, - and @, so that none is taken for a formula."""
 
     restricted: FlagCreatePairsOff[bool] = False
     """Show the tables of the restricted zone too."""
@@ -139,7 +145,7 @@ def failed_checks(connection: duckdb.DuckDBPyConnection, business_date: dt.date)
 
 def passes_checks(warehouse: str, business_date: dt.date) -> bool:
     """Return whether all checks of a date pass; otherwise print their numbers of rows, and how to see the rows."""
-    with connect(warehouse, restricted=True) as connection:
+    with explained(warehouse), connect(warehouse, restricted=True) as connection:
         failed = failed_checks(connection, business_date)
     for name, answer in failed.items():
         print(f"{name}: {len(answer.rows)} rows", file=sys.stderr)
@@ -151,15 +157,18 @@ def passes_checks(warehouse: str, business_date: dt.date) -> bool:
 
 def main(settings: Settings) -> None:
     """Print the rows of each statement, or with `expect_empty` their number."""
+    if settings.spreadsheet and settings.format != "csv":
+        raise InputError(f"--spreadsheet is for --format csv; found --format {settings.format}")
     named, given = statements(settings.statement), parse_parameters(settings.param)
     if not settings.restricted and any(name.startswith("auditor/") for name in named):
         raise InputError(f"{settings.statement} reads tables about persons, for auditors only; add --restricted")
-    answers = answer_each(connect(settings.warehouse, restricted=settings.restricted), named, given)
+    with explained(settings.warehouse):
+        answers = answer_each(connect(settings.warehouse, restricted=settings.restricted), named, given)
     for name, answer in answers.items():
         if settings.expect_empty or len(answers) > 1:
             print(f"{name}: {len(answer.rows)} rows", file=sys.stderr)
         if not settings.expect_empty:
-            print(render(answer, settings.format))
+            print(render(answer, settings.format, spreadsheet=settings.spreadsheet))
     if settings.expect_empty and any(answer.rows for answer in answers.values()):
         sys.exit(1)
 
