@@ -33,6 +33,7 @@ REASONS = {
     "path_leaves_the_landing_zone": "path_outside_landing",
     "unknown_store": "unknown_store",
     "no_capture_time": "no_capture_time",
+    "photo_named_by_another_event": "path_repeated",
     "unknown_product": "product_unknown",
     "line_without_receipt": "receipt_unknown",
     "closes_before_it_opens": "closes_before_it_opens",
