@@ -226,10 +226,28 @@ def delete_counts(warehouse: Warehouse, date: dt.date) -> None:
         warehouse.replace(name, WAREHOUSE[name].row_schema.empty_table(), date)
 
 
+def check_dates(warehouse: Warehouse, settings: Settings, dates: Iterable[dt.date], ids: Ids) -> dict[dt.date, bool]:
+    """Return which dates can be counted again; see `check_landing`.
+
+    Raises:
+        InputError: a date can't be counted again, and its counts must not be deleted.
+    """
+    landing = open_place(settings.landing, "--landing")
+    can_count = {date: check_landing(warehouse, landing, date, ids) for date in dates}
+    for date in dates:
+        is_counted = warehouse.has_rows(COUNTS[0], date) or warehouse.has_rows(CASHIER_COUNTS[0], date)
+        if is_counted and not can_count[date] and not settings.delete_counts:
+            raise InputError(
+                f"{date} can't be counted again, because {landing.uri} no longer has it or its ages are deleted. "
+                "Restore it there without the person, or add --delete-counts to delete the counts of the date"
+            )
+    return can_count
+
+
 def main(settings: Settings) -> None:
     """Find the dates, check the landing zone, erase, count again, delete the old files."""
+    warehouse = Warehouse(settings.warehouse)
     with explained(settings.warehouse):
-        warehouse, landing = Warehouse(settings.warehouse), open_place(settings.landing, "--landing")
         warehouse.check_writable()
         warehouse.check_schemas()
         warehouse.create_tables()
@@ -238,14 +256,7 @@ def main(settings: Settings) -> None:
         dates = sorted(found.keys() | unfinished(warehouse))
         if not dates:
             raise InputError(f"no table of {settings.warehouse} names one of the {len(ids.photos | ids.receipts)} ids")
-        can_count = {date: check_landing(warehouse, landing, date, ids) for date in dates}
-        for date in dates:
-            is_counted = warehouse.has_rows(COUNTS[0], date) or warehouse.has_rows(CASHIER_COUNTS[0], date)
-            if is_counted and not can_count[date] and not settings.delete_counts:
-                raise InputError(
-                    f"{date} can't be counted again, because {landing.uri} no longer has it or its ages are deleted. "
-                    "Restore the landing zone without the person, or add --delete-counts to delete the counts of the date"
-                )
+        can_count = check_dates(warehouse, settings, dates, ids)
         for date in dates:
             record_begin(warehouse, date, settings.reason, found.get(date, 0))
             remove_rows(warehouse, date, ids)
@@ -258,7 +269,7 @@ def main(settings: Settings) -> None:
             print(f"erase: {date}, {found.get(date, 0)} rows erased", flush=True)
         for name in filter(is_restricted, WAREHOUSE):
             upkeep.vacuum(warehouse, name)
-        print(f"erase: done; now run: python -m jobs.rebuild_windows --warehouse {settings.warehouse}")
+    print(f"erase: done; now run: python -m jobs.rebuild_windows --warehouse {settings.warehouse}")
 
 
 if __name__ == "__main__":

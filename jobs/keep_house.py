@@ -77,6 +77,8 @@ def clean(warehouse: Warehouse, retention: Retention, newest: dt.date) -> None:
 
 def unfinished_erasures(warehouse: Warehouse) -> list[str]:
     """Return the dates of which an erasure was interrupted."""
+    if not upkeep.stored_dates(warehouse, ERASURES):
+        return []
     rows = warehouse.rows(ERASURES, "business_date", "finished_at").to_pylist()
     return sorted({str(row["business_date"]) for row in rows if row["finished_at"] is None})
 

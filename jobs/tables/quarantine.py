@@ -74,18 +74,17 @@ def reject_repeated(screened: DataFrame, column: str, *, key: str, order: Sequen
     Args:
         screened: from `screen`.
         column: the column whose values must differ; the reason is its name and `_repeated`.
-        key: column of the key, which decides between rows of equal `order` and is named in `detail`.
+        key: column of the key, which decides between rows of equal `order`.
         order: columns by which a row is the first.
     """
     is_good = F.col("reason").isNull()
     # Rejected rows are apart, so that they repeat nothing.
     same = Window.partitionBy(is_good, column).orderBy(*order, key)
-    first = F.first(key).over(same)
     is_repeated = is_good & (F.row_number().over(same) > 1)
     return screened.withColumns(
         {
             "reason": F.when(is_repeated, F.lit(f"{column}_repeated")).otherwise(F.col("reason")),
-            "detail": F.when(is_repeated, F.format_string(f"the {column} of %s, which is earlier", first)).otherwise(
+            "detail": F.when(is_repeated, F.lit(f"another row has this {column}, and is earlier")).otherwise(
                 F.col("detail")
             ),
         }

@@ -98,7 +98,7 @@ def test_a_file_named_by_two_events_is_used_once(rows):
         "no path": "missing_value",
         "no path either": "missing_value",
     }
-    assert outcome["later"][1] == "the path of first, which is earlier"
+    assert outcome["later"][1] == "another row has this path, and is earlier"  # no id of another person
     assert quarantine.count(screened) == {"rows_in": 11, "rows_used": 2, "rows_quarantined": 8, "rows_duplicate": 1}
 
 
