@@ -5,7 +5,8 @@
 -- notable_cells_* in cells, overdispersion_* a ratio (1: receipts are independent; repeated visits make it larger).
 -- Of each band, in the longest window: share_of_shoppers; reliability, the share of a difference from the other bands
 -- that survives the errors of age; kept_in_band, the share of its shoppers who are estimated to be in it; a warning if
--- few are. usual: median of the measure over the 28 dates before, null if there are none.
+-- few are. Of watch_ages: *_share of the photos; *_years in years; psi_* without unit; misfit in standard deviations of its
+-- noise; *_limit: what a measure exceeds by chance once in 500 nights; stores_* and cameras_* in stores. usual: median of the measure over the 28 dates before, null if there are none.
 -- Parameters: $business_date.
 WITH history AS (
     SELECT
