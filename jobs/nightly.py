@@ -1,5 +1,4 @@
-"""Run all steps of one or more nights without Airflow: score, match, count, publish, screen, watch,
-check.
+"""Run the steps of one or more nights without Airflow: score, match, count, publish, screen, watch, check.
 
 The dates are run oldest first. A date that fails stops the run. At the end, the published windows of other dates that
 contain one of them are rebuilt, once for all dates; see `rebuild_windows`.

@@ -1,5 +1,6 @@
 -- Do the estimated ages of the chain, or the widths of their intervals, differ from the 28 dates before more than dates
--- usually differ? Other shoppers, such as on the first Sunday, are a reason too; ages_no_mix_explains tells cameras apart.
+-- usually differ? Other shoppers, such as on the first Sunday, are a reason too; ages_no_mix_explains tells cameras
+-- apart.
 -- Grain: one row per measure of watch_ages above its limit. measure: psi_previous, population stability index;
 -- wasserstein_previous_years; interval_change_years, the difference of the mean widths.
 -- Parameters: $business_date.

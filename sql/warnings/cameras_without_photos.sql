@@ -1,10 +1,10 @@
 -- In which stores do receipts have no photo although sales went on, so that cameras may have been off?
 -- Grain: one row per store, with the hours in which this is clearest: receipts without a photo are more than by chance,
--- compared with the receipts of the store on the 28 dates before, and at least 5 % more of them. Of 500 nights without a
--- change, fewer than one has a row. One camera of several that is off is found too, if the store has enough receipts.
--- Units: receipts; hours are local hours of opening, 0-23, both included. quiet_tills: tills of the store with less than
--- half of their usual photos, and the time of the last one (UTC). Receipts of staffed tills without a cashier are not
--- known by hour, so they do not count.
+-- compared with the receipts of the store on the 28 dates before, and at least 5 % more of them. Of 500 nights without
+-- a change, fewer than one has a row. One camera of several that is off is found too, if the store has enough receipts.
+-- Units: receipts; hours are local hours of opening, 0-23, both included. quiet_tills: tills of the store with less
+-- than half of their usual photos, and the time of the last one (UTC). Receipts of staffed tills without a cashier are
+-- not known by hour, so they do not count.
 -- Parameters: $business_date.
 WITH hours AS (
     SELECT
@@ -59,8 +59,8 @@ tested AS (
 beyond AS (
     SELECT
         *,
-        -- If nothing changed, x of the x + x_before receipts without a photo is hypergeometric; Hoeffding's bound of the
-        -- logarithm of the probability of more.
+        -- If nothing changed, x of the x + x_before receipts without a photo is hypergeometric; this is Hoeffding's
+        -- bound of the logarithm of the probability of more.
         (x + x_before) * (
             part * LN(part / usual_part)
             + CASE WHEN part < 1 THEN (1 - part) * LN((1 - part) / (1 - usual_part)) ELSE 0 END

@@ -1,5 +1,5 @@
--- In which stores do the estimated ages, or the widths of their intervals, differ from the 28 dates before, compared with
--- the other stores, so that a camera may be dark, dirty or moved?
+-- In which stores do the estimated ages, or the widths of their intervals, differ from the 28 dates before, compared
+-- with the other stores, so that a camera may be dark, dirty or moved?
 -- Grain: one row per store and measure (age_years, interval_years) that differs by more than a year and more than by
 -- chance: of 500 nights without a change, one has a row. Only photos scored by the model of the date; stores with 20
 -- photos on the date and 50 before; chains with ten or more dates of stores before.

@@ -1,11 +1,11 @@
 -- At which tills do buyers look older or younger than at the other tills of the store, by more than before, so that the
 -- camera may be wrong? Auditors see more tills, with smaller differences, in auditor/tills_with_camera_drift.
--- Grain: one row per till whose difference over the 7 dates that end with the business date changed by more than 2 years
--- from the 21 dates before, and by more than chance: of 500 nights without a change, one has a row. A till without 30
--- receipts before is compared with the other tills only; then a difference of the clientele is a reason too. Tills with 30
--- receipts in the 7 dates. In a store with two tills, nobody can tell which of them differs.
--- Units: receipts with a photo; shift_years: mean estimated age less that at the other tills of the store in the same hour
--- (UTC), by one model, years; z: its change in standard errors.
+-- Grain: one row per till whose difference over the 7 dates that end with the business date changed by more than 2
+-- years from the 21 dates before, and by more than chance: of 500 nights without a change, one has a row. A till
+-- without 30 receipts before is compared with the other tills only; then a difference of the clientele is a reason too.
+-- Tills with 30 receipts in the 7 dates. In a store with two tills, nobody can tell which of them differs.
+-- Units: receipts with a photo; shift_years: mean estimated age less that at the other tills of the store in the same
+-- hour (UTC), by one model, years; z: its change in standard errors.
 -- Parameters: $business_date.
 WITH photos AS (
     SELECT

@@ -145,6 +145,15 @@ def test_a_store_whose_photos_all_look_the_same_is_named(write, capsys):
     flags = f"--restricted --param business_date=2026-11-09 --warehouse {warehouse}"
     line = f"warning: {named}: 1 rows; to see them: python -m jobs.query warnings/{named} {flags}\n"
     assert line in capsys.readouterr().err
+    settings = query.Settings(
+        statement="warnings",
+        restricted=True,
+        expect_empty=True,
+        param=(f"business_date={TODAY}",),
+        warehouse=str(warehouse),
+    )
+    query.main(settings)  # does not exit
+    assert line in capsys.readouterr().err
 
 
 def test_dates_of_another_model_are_not_compared(write):
