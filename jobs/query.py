@@ -25,8 +25,10 @@ from jobs.tables.duck import ReadSettings, connect, dollars, execute, parameters
 from jobs.tables.faults import explained
 from model.cli import InputError, run
 
-FOLDERS = ("analyst", "auditor", "checks")
+FOLDERS = ("analyst", "auditor", "checks", "warnings")
 """Folders of shipped statements in DuckDB's dialect over warehouse tables."""
+
+WARNINGS = "warnings/"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,8 @@ class Settings(ReadSettings):
     """Show the tables of the restricted zone too."""
 
     expect_empty: FlagCreatePairsOff[bool] = False
-    """Exit with code 1 if a statement returns rows. Print only row counts, as logs have more readers than tables."""
+    """Exit with code 1 if a statement returns rows. Print only row counts, as logs have more readers than tables. Rows
+    of `warnings` never change the exit code."""
 
 
 def statements(named: str) -> dict[str, str]:
@@ -143,10 +146,24 @@ def failed_checks(connection: duckdb.DuckDBPyConnection, business_date: dt.date)
     return {name: answer for name, answer in answers.items() if answer.rows}
 
 
+def warn(answers: Mapping[str, Answer], warehouse: str, given: Mapping[str, object]) -> None:
+    """Print one line for each statement of `warnings` that has rows: their number, and how to see them."""
+    flags = " ".join(["--restricted", *(f"--param {name}={value}" for name, value in given.items())])
+    for name, answer in answers.items():
+        if answer.rows and name.startswith(WARNINGS):
+            seen = f"to see them: python -m jobs.query {name} {flags} --warehouse {warehouse}"
+            print(f"warning: {name.removeprefix(WARNINGS)}: {len(answer.rows)} rows; {seen}", file=sys.stderr)
+
+
 def passes_checks(warehouse: str, business_date: dt.date) -> bool:
-    """Return whether all checks of a date pass; otherwise print their numbers of rows, and how to see the rows."""
+    """Return whether all checks of a date pass; otherwise print their numbers of rows, and how to see the rows.
+
+    Warnings of the date are printed in one line each, and fail nothing.
+    """
+    given = {"business_date": business_date}
     with explained(warehouse), connect(warehouse, restricted=True) as connection:
         failed = failed_checks(connection, business_date)
+        warn(answer_each(connection, statements("warnings"), given), warehouse, given)
     for name, answer in failed.items():
         print(f"{name}: {len(answer.rows)} rows", file=sys.stderr)
     if failed:
@@ -169,8 +186,10 @@ def main(settings: Settings) -> None:
             print(f"{name}: {len(answer.rows)} rows", file=sys.stderr)
         if not settings.expect_empty:
             print(render(answer, settings.format, spreadsheet=settings.spreadsheet))
-    if settings.expect_empty and any(answer.rows for answer in answers.values()):
-        sys.exit(1)
+    if settings.expect_empty:
+        warn(answers, settings.warehouse, given)
+        if any(answer.rows and not name.startswith(WARNINGS) for name, answer in answers.items()):
+            sys.exit(1)
 
 
 if __name__ == "__main__":

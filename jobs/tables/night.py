@@ -25,6 +25,7 @@ NEEDS: Mapping[str, Sequence[str]] = {
     "count_purchases": ("match_receipts",),
     "build_affinity": ("count_purchases",),
     "screen_cashiers": ("count_purchases",),
+    "watch_ages": ("count_purchases",),
 }
 """The jobs of a night, in an order in which they can run, and the jobs whose report each requires."""
 
@@ -59,7 +60,7 @@ def with_dependants(job: str) -> list[str]:
     """Return a job and all jobs that depend on it, directly or not, in the order of `NEEDS`.
 
     >>> with_dependants("count_purchases")
-    ['count_purchases', 'build_affinity', 'screen_cashiers']
+    ['count_purchases', 'build_affinity', 'screen_cashiers', 'watch_ages']
     """
     jobs = [job]
     for later, needed in NEEDS.items():
