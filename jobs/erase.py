@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from jobs import count_purchases, match_receipts
+from jobs import count_purchases, match_receipts, watch_ages
 from jobs.score_photos import MIN_PHOTOS_OF_MEAN
 from jobs.tables import upkeep
 from jobs.tables.faults import explained
@@ -261,7 +261,7 @@ def main(settings: Settings) -> None:
             record_begin(warehouse, date, settings.reason, found.get(date, 0))
             remove_rows(warehouse, date, ids)
             if can_count[date]:
-                for step in (match_receipts, count_purchases):
+                for step in (match_receipts, count_purchases, watch_ages):
                     step.main(settings.of(step, date))
             else:
                 delete_counts(warehouse, date)
