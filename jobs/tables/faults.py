@@ -73,7 +73,7 @@ def explain(error: BaseException, warehouse: str | None = None) -> Known | None:
         text
     ):
         scratch = os.environ.get("SPARK_LOCAL_DIRS") or tempfile.gettempdir()
-        places = f"{f'the warehouse {warehouse}' if warehouse else 'the output'} and {scratch} (temporary files)"
+        places = f"{f'the warehouse {warehouse}' if warehouse else 'the output'} and {scratch} (temporary files, spark.local.dir)"
         return InputError(f"a disk is full: no space left on device; make room where {places} are, then run again")
     if any(isinstance(link, CommitFailedError) for link in chain):
         return TryAgainError(f"another job changed a table at the same time, run again: {_first_line(text)}")
