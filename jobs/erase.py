@@ -59,6 +59,8 @@ class Settings:
     """Largest difference between the clocks of a camera and its till, seconds."""
     time_zone: str = count_purchases.Settings.time_zone
     """Time zone of the stores, an IANA name such as Europe/Madrid; it gives a receipt its local hour."""
+    max_line_figure: float = count_purchases.Settings.max_line_figure
+    """Largest amount and quantity of a line, positive or negative."""
 
     def __post_init__(self) -> None:
         if not (self.photo_id or self.receipt_id) or not all((*self.photo_id, *self.receipt_id)):
