@@ -50,24 +50,26 @@ def compare(today: Floats, before: Floats, distance: Callable[[Floats, Floats], 
     """Compare a date with the sum of the earlier dates.
 
     With q_i = square / expected of date i against the k - 1 other earlier dates, the spread is max(1, mean of q), and
+    the limit is expected times the larger one of
 
-        limit = expected * (chi2^-1(1 - p; f) / f + (spread - 1) F^-1(1 - p; 1, k)),    p = FALSE_ALARM.
+        spread * F^-1(1 - p; f, k f)    and    chi2^-1(1 - p; f) / f + (spread - 1) F^-1(1 - p; 1, k),
 
-    The usual differences have one degree of freedom, as if dates only differed in how old their shoppers are; with
-    more, large ones would be rarer. With fewer than two earlier dates, nothing is known of the spread, so it is 1.
+    p = FALSE_ALARM. The first holds if dates differ in everything by the same factor more than samples. In the second,
+    the usual differences have one degree of freedom, as if dates only differed in how old their shoppers are.
 
     Args:
         today: (M,) additive row of the date.
-        before: (k, M) rows of the earlier dates, k at least 1.
+        before: (k, M) rows of the earlier dates, k at least 2: nothing is known of the spread of one.
         distance: of two rows.
     """
     total: Floats = before.sum(axis=0)
     found = distance(today, total)
-    others = [distance(row, total - row) for row in before] if len(before) > 1 else []
-    spread = max(1.0, float(np.mean([other.square / other.expected for other in others]))) if others else 1.0
+    others = [distance(row, total - row) for row in before]
+    spread = max(1.0, float(np.mean([other.square / other.expected for other in others])))
+    alike = spread * stats.f.isf(FALSE_ALARM, found.freedom, len(before) * found.freedom)
     by_chance = stats.chi2.isf(FALSE_ALARM, found.freedom) / found.freedom
-    by_date = (spread - 1) * stats.f.isf(FALSE_ALARM, 1, len(before))
-    return Comparison(square=found.square, limit=float(found.expected * (by_chance + by_date)), spread=spread)
+    in_one_way = by_chance + (spread - 1) * stats.f.isf(FALSE_ALARM, 1, len(before))
+    return Comparison(square=found.square, limit=float(found.expected * max(alike, in_one_way)), spread=spread)
 
 
 def equal_bins(reference: Floats, n: float) -> Ints:

@@ -1,7 +1,8 @@
 -- In which stores do receipts have no photo although sales went on, so that cameras may have been off?
 -- Grain: one row per store, with the hours in which this is clearest: receipts without a photo are more than by chance,
--- compared with the receipts of the store on the 28 dates before, and at least 5 % more of them. Of 500 nights without
--- a change, fewer than one has a row. One camera of several that is off is found too, if the store has enough receipts.
+-- compared with the receipts of the store on the 28 dates before, and their share is at least 5 points larger. If a
+-- till has far fewer photos than usual, less evidence of the whole date is enough. Of 500 nights without a change, about
+-- one has a row. One camera of several is found if the tills have some 15 photos a date.
 -- Units: receipts; hours are local hours of opening, 0-23, both included. quiet_tills: tills of the store with less
 -- than half of their usual photos, and the time of the last one (UTC). Receipts of staffed tills without a cashier are
 -- not known by hour, so they do not count.
@@ -49,6 +50,7 @@ spans AS (
 tested AS (
     SELECT
         *,
+        MAX(n) OVER (PARTITION BY store_id) AS n_of_date,
         x / (x + x_before) AS part,
         n / (n + n_before) AS usual_part,
         COUNT(*) OVER () AS n_tests
@@ -79,7 +81,8 @@ tills AS (
         COUNT(*) FILTER (WHERE business_date < CAST($business_date AS DATE))
         / NULLIF(COUNT(DISTINCT business_date) FILTER (WHERE business_date < CAST($business_date AS DATE)), 0)
             AS usual_photos,
-        MAX(captured_at) FILTER (WHERE business_date = CAST($business_date AS DATE)) AS last_photo
+        MAX(captured_at) FILTER (WHERE business_date = CAST($business_date AS DATE)) AS last_photo,
+        COUNT(*) OVER () AS n_tills
     FROM restricted.photo_ages
     WHERE business_date BETWEEN CAST($business_date AS DATE) - 28 AND CAST($business_date AS DATE)
     GROUP BY store_id, till_id
@@ -88,6 +91,11 @@ tills AS (
 quiet AS (
     SELECT
         store_id,
+        -- Chernoff's bound of the probability of so few photos, Poisson.
+        BOOL_OR(
+            usual_photos - n_photos + CASE WHEN n_photos > 0 THEN n_photos * LN(n_photos / usual_photos) ELSE 0 END
+            > LN(n_tills / 0.002)
+        ) AS is_silent,
         STRING_AGG(till_id || COALESCE(' ' || STRFTIME(last_photo, '%H:%M'), ''), ', ' ORDER BY till_id) AS quiet_tills
     FROM tills
     WHERE
@@ -106,6 +114,9 @@ SELECT
     quiet.quiet_tills
 FROM beyond
 LEFT JOIN quiet USING (store_id)
-WHERE evidence > LN(n_tests / 0.002)
+WHERE
+    evidence > LN(n_tests / 0.002)
+    -- A till without photos may be closed; not if its store has more receipts without a photo too.
+    OR (quiet.is_silent AND n = n_of_date AND evidence > LN(20))
 QUALIFY ROW_NUMBER() OVER (PARTITION BY store_id ORDER BY evidence DESC, from_hour, to_hour) = 1
 ORDER BY store_id

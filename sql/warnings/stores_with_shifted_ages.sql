@@ -1,19 +1,21 @@
 -- In which stores do the estimated ages, or the widths of their intervals, differ from the 28 dates before, compared
 -- with the other stores, so that a camera may be dark, dirty or moved?
--- Grain: one row per store and measure (age_years, interval_years) that differs by more than a year and more than by
+-- Grain: one row per store and measure (age_years; interval_years; deviation_years, the distance from the mean age of
+-- the store on the date: of dark photos, all look the same age) that differs by more than a year and more than by
 -- chance: of 500 nights without a change, one has a row. Only photos scored by the model of the date; stores with 20
 -- photos on the date and 50 before; chains with ten or more dates of stores before.
 -- Units: years. change_years: mean of the store less its usual mean, less the median of that of all stores on the date,
 -- so that a change of all shoppers of the chain is none of a store (with fewer than three stores, without the median).
 -- spread: how much more the dates of a store differ than random samples would, a ratio of variances; z: the change in
--- standard errors.
+-- standard errors, less as the spread is known from few dates.
 -- Parameters: $business_date.
 WITH photos AS (
     SELECT
         business_date,
         store_id,
         age_years,
-        age_high - age_low AS interval_years
+        age_high - age_low AS interval_years,
+        ABS(age_years - AVG(age_years) OVER (PARTITION BY store_id, business_date)) AS deviation_years
     FROM restricted.photo_ages
     WHERE
         business_date BETWEEN CAST($business_date AS DATE) - 28 AND CAST($business_date AS DATE)
@@ -30,7 +32,7 @@ store_dates AS (
         SUM(years) AS total,
         SUM(POWER(years, 2)) AS squares
     FROM photos
-    UNPIVOT (years FOR measure IN (age_years, interval_years))
+    UNPIVOT (years FOR measure IN (age_years, interval_years, deviation_years))
     GROUP BY measure, store_id, business_date
 ),
 
@@ -67,7 +69,10 @@ changes AS (
 spreads AS (
     SELECT
         measure,
-        GREATEST(1, SUM(n * POWER(change_years, 2) / variance) / (COUNT(*) - COUNT(DISTINCT store_id))) AS spread
+        -- From the median, which a few dates of a dark camera do not change: that of chi2(1) is 0.455, and its error is
+        -- that of a mean of 0.37 times as many.
+        0.37 * (COUNT(*) - COUNT(DISTINCT store_id)) AS freedom,
+        GREATEST(1, MEDIAN(n * POWER(change_years, 2) / variance / (1 - n / (m + 1))) / 0.455) AS spread
     FROM changes
     WHERE business_date < CAST($business_date AS DATE)
     GROUP BY measure
@@ -77,7 +82,9 @@ spreads AS (
 tested AS (
     SELECT
         *,
-        change_years / SQRT(spread * variance * (1 / n + 1 / m)) AS z,
+        change_years / SQRT(spread * variance * (1 / n + 1 / m)) AS t,
+        -- A normal variable instead of Student's t: Abramowitz and Stegun, 26.7.8.
+        t * (1 - 1 / (4 * freedom)) / SQRT(1 + POWER(t, 2) / (2 * freedom)) AS z,
         COUNT(*) OVER () AS n_tests
     FROM changes
     INNER JOIN spreads USING (measure)
