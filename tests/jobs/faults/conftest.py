@@ -15,6 +15,7 @@ from jobs import build_affinity, query, rebuild_windows, screen_cashiers
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
 from tests.jobs.faults import hooks
+from tests.jobs.faults.spark_results import SparkResults
 from tests.jobs.faults.states import CASES, REPORTS
 from tests.jobs.faults.trials import Trial
 from tests.jobs.screening.conftest import sell, three_stores
@@ -28,8 +29,9 @@ LONG_AGO = DATE - dt.timedelta(days=100)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _hooked() -> Iterator[None]:
+def _hooked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
+        SparkResults(tmp_path_factory.mktemp("frames")).install(patch)
         hooks.install(patch)
         yield
 
@@ -67,12 +69,12 @@ def everything(pytestconfig: pytest.Config) -> bool:
 
 
 def make_old(warehouse: Path, *tables: str) -> None:
-    """Replace the date of some tables by a row that no run writes; `run_quality/build_affinity` is a report."""
+    """Replace the date of some tables by a row that no run writes; `analytics/run_quality:build_affinity` is a part."""
     opened = Warehouse(str(warehouse))
     for table in tables:
-        name, _, job = table.partition(":")
+        name, _, part = table.partition(":")
         rows = pa.Table.from_pylist([{}], schema=WAREHOUSE[name].row_schema)
-        opened.replace(name, rows, DATE, **({"job": job} if job else {}))
+        opened.replace(name, rows, DATE, **({WAREHOUSE[name].partition_by[1]: part} if part else {}))
 
 
 @pytest.fixture(scope="session")

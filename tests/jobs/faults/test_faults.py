@@ -3,7 +3,7 @@
 import pytest
 
 from tests.jobs.faults.states import differing
-from tests.jobs.faults.trials import MIN_FAULTS, check_all, faults
+from tests.jobs.faults.trials import check_all
 
 TRIALS = ("publication", "screening", "rebuild")
 
@@ -15,11 +15,9 @@ def trial(request):
 
 @pytest.mark.parametrize("trial", TRIALS, indirect=True)
 def test_after_a_fault_at_any_write_readers_see_whole_dates_and_a_second_run_ends_well(trial, everything, capsys):
-    chosen = faults(trial.points, everything=everything)
-    assert len(chosen) >= MIN_FAULTS
-    table = check_all(trial, chosen)
-    with capsys.disabled():
-        if everything:
+    table = check_all(trial, everything=everything)
+    if everything:
+        with capsys.disabled():
             print(f"\n{table}")
 
 
