@@ -28,7 +28,8 @@ import pyarrow.dataset as ds
 from jobs import count_purchases, match_receipts
 from jobs.score_photos import MIN_PHOTOS_OF_MEAN
 from jobs.tables import upkeep
-from jobs.tables.landing import Place, open_place, parquet_paths, table_folder
+from jobs.tables.faults import explained
+from jobs.tables.landing import Place, landed, open_place, table_folder
 from jobs.tables.retention import CASHIER_COUNTS, COUNTS, ERASURES, MARKERS, mark_deleted
 from jobs.tables.schemas import LANDING, UNDATED, WAREHOUSE, is_restricted
 from jobs.tables.warehouse import Warehouse
@@ -130,7 +131,7 @@ def check_landing(warehouse: Warehouse, landing: Place, date: dt.date, ids: Ids)
     """
     has_all_tables, named = True, {}
     for table in sorted(LANDING.keys() - UNDATED):
-        paths = parquet_paths(landing.filesystem, f"{landing.path}/{table_folder(table, date)}")
+        paths = landed(landing, table_folder(table, date)).files
         columns = [column for column in ("photo_id", "receipt_id") if column in LANDING[table].names]
         if paths:
             rows = ds.dataset(paths, format="parquet", filesystem=landing.filesystem).to_table(columns=columns)
@@ -225,37 +226,49 @@ def delete_counts(warehouse: Warehouse, date: dt.date) -> None:
         warehouse.replace(name, WAREHOUSE[name].row_schema.empty_table(), date)
 
 
-def main(settings: Settings) -> None:
-    """Find the dates, check the landing zone, erase, count again, delete the old files."""
-    warehouse, landing = Warehouse(settings.warehouse), open_place(settings.landing)
-    warehouse.check_writable()
-    warehouse.check_schemas()
-    warehouse.create_tables()
-    ids = with_photos(warehouse, settings.photo_id, settings.receipt_id)
-    found = found_rows(warehouse, ids)
-    dates = sorted(found.keys() | unfinished(warehouse))
-    if not dates:
-        raise InputError(f"no table of {settings.warehouse} names one of the {len(ids.photos | ids.receipts)} ids")
+def check_dates(warehouse: Warehouse, settings: Settings, dates: Iterable[dt.date], ids: Ids) -> dict[dt.date, bool]:
+    """Return which dates can be counted again; see `check_landing`.
+
+    Raises:
+        InputError: a date can't be counted again, and its counts must not be deleted.
+    """
+    landing = open_place(settings.landing, "--landing")
     can_count = {date: check_landing(warehouse, landing, date, ids) for date in dates}
     for date in dates:
         is_counted = warehouse.has_rows(COUNTS[0], date) or warehouse.has_rows(CASHIER_COUNTS[0], date)
         if is_counted and not can_count[date] and not settings.delete_counts:
             raise InputError(
                 f"{date} can't be counted again, because {landing.uri} no longer has it or its ages are deleted. "
-                "Restore the landing zone without the person, or add --delete-counts to delete the counts of the date"
+                "Restore it there without the person, or add --delete-counts to delete the counts of the date"
             )
-    for date in dates:
-        record_begin(warehouse, date, settings.reason, found.get(date, 0))
-        remove_rows(warehouse, date, ids)
-        if can_count[date]:
-            for step in (match_receipts, count_purchases):
-                step.main(settings.of(step, date))
-        else:
-            delete_counts(warehouse, date)
-        record_end(warehouse, date)
-        print(f"erase: {date}, {found.get(date, 0)} rows erased", flush=True)
-    for name in filter(is_restricted, WAREHOUSE):
-        upkeep.vacuum(warehouse, name)
+    return can_count
+
+
+def main(settings: Settings) -> None:
+    """Find the dates, check the landing zone, erase, count again, delete the old files."""
+    warehouse = Warehouse(settings.warehouse)
+    with explained(settings.warehouse):
+        warehouse.check_writable()
+        warehouse.check_schemas()
+        warehouse.create_tables()
+        ids = with_photos(warehouse, settings.photo_id, settings.receipt_id)
+        found = found_rows(warehouse, ids)
+        dates = sorted(found.keys() | unfinished(warehouse))
+        if not dates:
+            raise InputError(f"no table of {settings.warehouse} names one of the {len(ids.photos | ids.receipts)} ids")
+        can_count = check_dates(warehouse, settings, dates, ids)
+        for date in dates:
+            record_begin(warehouse, date, settings.reason, found.get(date, 0))
+            remove_rows(warehouse, date, ids)
+            if can_count[date]:
+                for step in (match_receipts, count_purchases):
+                    step.main(settings.of(step, date))
+            else:
+                delete_counts(warehouse, date)
+            record_end(warehouse, date)
+            print(f"erase: {date}, {found.get(date, 0)} rows erased", flush=True)
+        for name in filter(is_restricted, WAREHOUSE):
+            upkeep.vacuum(warehouse, name)
     print(f"erase: done; now run: python -m jobs.rebuild_windows --warehouse {settings.warehouse}")
 
 

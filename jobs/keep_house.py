@@ -19,6 +19,7 @@ from tqdm import tqdm
 from tyro.conf import FlagCreatePairsOff
 
 from jobs.tables import upkeep
+from jobs.tables.faults import explained
 from jobs.tables.night import WarehouseSettings
 from jobs.tables.retention import ERASURES, Retention, due, expire, remove_empty_folders
 from jobs.tables.schemas import WAREHOUSE
@@ -50,16 +51,17 @@ def newest_date(warehouse: Warehouse, today: dt.date) -> dt.date:
     return newest
 
 
-def plan(warehouse: Warehouse, retention: Retention, newest: dt.date) -> str:
-    """Return a table of what is due and what stays, one row for each table."""
+def show(warehouse: Warehouse, retention: Retention, newest: dt.date) -> None:
+    """Print what is due and what stays."""
     days = retention.days
-    return tabulate(
-        [
-            (each.name, days.get(each.name, "delete_after"), len(each.dates), each.n_rows, each.n_kept, each.kept_from)
-            for each in due(warehouse, retention, newest)
-        ],
-        ["table", "dates kept", "dates due", "rows due", "rows that stay", "from"],
-    )
+    rows = [
+        (each.name, days.get(each.name, "delete_after"), len(each.dates), each.n_rows, each.n_kept, each.kept_from)
+        for each in due(warehouse, retention, newest)
+    ]
+    print(f"keep_house: newest business date {newest}")
+    print(tabulate(rows, ["table", "dates kept", "dates due", "rows due", "rows that stay", "from"]))
+    print(f"files of replaced rows: {sum(len(upkeep.dead_files(warehouse, name)) for name in WAREHOUSE)}")
+    print("\n".join(["left by interrupted programs:", *(upkeep.leftovers(warehouse.place) or ["nothing"])]))
 
 
 def clean(warehouse: Warehouse, retention: Retention, newest: dt.date) -> None:
@@ -75,32 +77,32 @@ def clean(warehouse: Warehouse, retention: Retention, newest: dt.date) -> None:
 
 def unfinished_erasures(warehouse: Warehouse) -> list[str]:
     """Return the dates of which an erasure was interrupted."""
+    if not upkeep.stored_dates(warehouse, ERASURES):
+        return []
     rows = warehouse.rows(ERASURES, "business_date", "finished_at").to_pylist()
     return sorted({str(row["business_date"]) for row in rows if row["finished_at"] is None})
 
 
 def main(settings: Settings) -> None:
     """Show what is due; with `delete`, delete it and tidy up."""
-    warehouse = Warehouse(settings.warehouse)
-    warehouse.check_schemas()
-    newest = newest_date(warehouse, dt.datetime.now(dt.UTC).date())
-    retention = Retention(**{field.name: getattr(settings, field.name) for field in fields(Retention)})
-    if settings.delete:
-        warehouse.check_writable()
-        warehouse.create_tables()
-    print(f"keep_house: newest business date {newest}\n{plan(warehouse, retention, newest)}")
-    n_dead = {name: len(upkeep.dead_files(warehouse, name)) for name in WAREHOUSE}
-    print(f"files of replaced rows: {sum(n_dead.values())}")
-    print("\n".join(["left by interrupted programs:", *(upkeep.leftovers(warehouse.place) or ["nothing"])]))
-    if not settings.delete:
-        print("nothing was changed; add --delete to delete it")
-        return
-    before = upkeep.size(warehouse.place)
-    clean(warehouse, retention, newest)
-    after = upkeep.size(warehouse.place)
-    print(f"keep_house: {before[0]} files of {before[1]:,} bytes before, {after[0]} of {after[1]:,} after")
-    if dates := unfinished_erasures(warehouse):
-        print(f"warning: an erasure of {', '.join(dates)} was interrupted; run it again with the same ids")
+    with explained(settings.warehouse):
+        warehouse = Warehouse(settings.warehouse)
+        warehouse.check_schemas()
+        newest = newest_date(warehouse, dt.datetime.now(dt.UTC).date())
+        retention = Retention(**{field.name: getattr(settings, field.name) for field in fields(Retention)})
+        if settings.delete:
+            warehouse.check_writable()
+            warehouse.create_tables()
+        show(warehouse, retention, newest)
+        if settings.delete:
+            before = upkeep.size(warehouse.place)
+            clean(warehouse, retention, newest)
+            after = upkeep.size(warehouse.place)
+            print(f"keep_house: {before[0]} files of {before[1]:,} bytes before, {after[0]} of {after[1]:,} after")
+        else:
+            print("nothing was changed; add --delete to delete it")
+        if dates := unfinished_erasures(warehouse):
+            print(f"warning: an erasure of {', '.join(dates)} was interrupted; run it again with the same ids")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ from tqdm import tqdm
 from model import compiled, precision
 from model.evaluation import calibration
 from model.network import decode
-from model.photos.data import MAX_PHOTO_BYTES, LabelledPhotos, Pixels, UnreadablePhotoError, decode_photo
+from model.photos.data import LabelledPhotos
+from model.photos.decoding import MAX_PHOTO_BYTES, Pixels, decode_photo
+from model.photos.image_file import UnreadablePhotoError
 from model.release import checkpoint
 
 __all__ = [

@@ -109,7 +109,7 @@ def due(warehouse: Warehouse, retention: Retention, newest: dt.date) -> Iterator
         stored = stored_dates(warehouse, name)
         last = newest - dt.timedelta(days)
         gone = {date: counts.n_rows for date, counts in stored.items() if date <= last}
-        if name == SCREENING:
+        if name == SCREENING and stored:
             gone |= _n_due(_due_screening(warehouse, retention, newest))
         n_due = sum(gone.values())
         yield Due(
@@ -119,8 +119,8 @@ def due(warehouse: Warehouse, retention: Retention, newest: dt.date) -> Iterator
             sum(counts.n_rows for counts in stored.values()) - n_due,
             min((date for date, counts in stored.items() if counts.n_rows > gone.get(date, 0)), default=None),
         )
-    gone = _n_due(_due_cases(warehouse, newest))
     stored = stored_dates(warehouse, CASES)
+    gone = _n_due(_due_cases(warehouse, newest)) if stored else {}
     kept = {date: counts.n_rows - gone.get(date, 0) for date, counts in stored.items()}
     yield Due(
         CASES,

@@ -68,7 +68,8 @@ def delete_dates(warehouse: Warehouse, name: str, last: dt.date) -> None:
 
 def dead_files(warehouse: Warehouse, name: str) -> list[str]:
     """Return the files of replaced and deleted rows that still exist."""
-    return _vacuum(warehouse, name, hours=0, full=False, dry_run=True)
+    exists = DeltaTable.is_deltatable(warehouse.table_uri(name))
+    return _vacuum(warehouse, name, hours=0, full=False, dry_run=True) if exists else []
 
 
 def vacuum(warehouse: Warehouse, name: str) -> None:

@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.tables.compatibility import check_schemas
-from jobs.tables.landing import open_place
+from jobs.tables.landing import open_warehouse
 from jobs.tables.private_files import close_to_others, closed_to_others
 from jobs.tables.schemas import WAREHOUSE, is_restricted
 from jobs.tables.staging import staging
@@ -41,7 +41,7 @@ class Warehouse:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.place = open_place(uri)
+        self.place = open_warehouse(uri)
 
     def check_writable(self) -> None:
         """Fail early if the warehouse is not writable; close the restricted zone to other users.
@@ -126,8 +126,9 @@ class Warehouse:
         if not paths:
             return spark.createDataFrame([], schema)
         # Reading the folder would include the files of replaced dates.
-        base = f"{self.place.spark_prefix}{self.place.path}/{name}"
-        frame = spark.read.schema(schema).option("basePath", base).parquet(*(f"{base}/{path}" for path in paths))
+        folder = f"{self.place.path}/{name}"
+        reader = spark.read.schema(schema).option("basePath", f"{self.place.spark_prefix}{folder}")
+        frame = reader.parquet(*(self.place.for_spark(f"{folder}/{path}") for path in paths))
         return frame.where(between).select(*table.schema.names)
 
     def replace(self, name: str, rows: DataFrame | pa.Table, business_date: dt.date, **part: str) -> None:
@@ -219,7 +220,9 @@ class Warehouse:
         if not DeltaTable.is_deltatable(uri):
             return []
         uris = DeltaTable(uri).file_uris(file_pruning_predicate=predicate)
-        return [file.rpartition(f"/{name}/")[2] for file in uris]
+        # The root can't be cut off: it is percent-encoded in these URIs.
+        n_parts = len(WAREHOUSE[name].partition_by) + 1
+        return ["/".join(file.split("/")[-n_parts:]) for file in uris]
 
 
 def writer_properties(name: str) -> WriterProperties:

@@ -92,6 +92,13 @@ def test_without_delete_no_byte_changes(root, capsys):
     assert "files of replaced rows: 200" in printed
 
 
+def test_a_warehouse_of_an_earlier_version_lacks_tables_and_can_be_looked_at(root, capsys):
+    for name in ("restricted/erasures", "restricted/cashier_cases", "restricted/cashier_screening"):
+        shutil.rmtree(root / name)
+    run(root)
+    assert "nothing was changed" in capsys.readouterr().out
+
+
 def test_a_second_run_deletes_nothing(root, capsys):
     run(root, delete=True)
     rows = {name: stored_dates(Warehouse(str(root)), name) for name in WAREHOUSE}

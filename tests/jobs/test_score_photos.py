@@ -1,6 +1,10 @@
 import datetime as dt
 import json
+import os
 import shutil
+import socket
+import stat
+from contextlib import suppress
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,6 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs import score_photos
 from jobs.score_photos import age_scorer, mean_age_years, path_is_safe, photo_reader, score_events, screen_events
+from jobs.tables import quarantine
 from jobs.tables.landing import open_place
 from model import kernel
 from model.predict import MAX_PHOTO_BYTES, UnreadablePhotoError, shared, version
@@ -65,6 +70,38 @@ def test_an_unusable_event_is_rejected_with_a_reason(rows):
     }
 
 
+def test_a_file_named_by_two_events_is_used_once(rows):
+    at = [dt.datetime(2026, 11, 9, 9, minute, tzinfo=dt.UTC) for minute in range(3)]
+    events = [
+        {"photo_id": "later", "path": "a.jpg", "captured_at": at[2]},
+        {"photo_id": "second", "path": "a.jpg", "captured_at": at[1]},
+        {"photo_id": "first", "path": "a.jpg", "captured_at": at[1]},
+        {"photo_id": "first", "path": "a.jpg", "captured_at": at[1]},
+        {"photo_id": "elsewhere", "path": "a.jpg", "captured_at": at[0], "store_id": "s9"},
+        {"photo_id": "timeless", "path": "a.jpg", "captured_at": None},
+        {"photo_id": "conflict", "path": "a.jpg", "captured_at": at[0]},
+        {"photo_id": "conflict", "path": "a.jpg", "captured_at": at[0], "till_id": "t2"},
+        {"photo_id": "other", "path": "b.jpg", "captured_at": at[2]},
+        {"photo_id": "no path", "path": None},
+        {"photo_id": "no path either", "path": None},
+    ]
+    screened = screen_events(rows("photo_events", *events), rows("receipts", {}).select("store_id"), DATE)
+    outcome = {row.photo_id: (row.reason, row.detail) for row in screened.collect()}
+    assert {name: reason for name, (reason, _) in outcome.items()} == {
+        "first": None,
+        "second": "path_repeated",
+        "later": "path_repeated",
+        "elsewhere": "unknown_store",
+        "timeless": "no_capture_time",
+        "conflict": "conflicting_key",
+        "other": None,
+        "no path": "missing_value",
+        "no path either": "missing_value",
+    }
+    assert outcome["later"][1] == "another row has this path, and is earlier"  # no id of another person
+    assert quarantine.count(screened) == {"rows_in": 11, "rows_used": 2, "rows_quarantined": 8, "rows_duplicate": 1}
+
+
 def reason_of(read, path):
     with pytest.raises(UnreadablePhotoError) as error:
         read(path)
@@ -88,6 +125,41 @@ def test_an_unreadable_photo_has_a_reason_and_an_outside_file_is_not_opened(tmp_
     assert reason_of(read, "folder.jpg") == "file_unreadable"
     assert reason_of(read, "n" * 300 + ".jpg") == "file_unreadable"
     assert reason_of(read, "huge.jpg") == "file_too_large"
+
+
+@pytest.fixture
+def landing_of_specials(tmp_path):
+    """A landing zone with a FIFO, a socket, a device, links to them, and a photo that takes the place of a FIFO."""
+    root = tmp_path / "landing"
+    root.mkdir()
+    os.mkfifo(root / "fifo.jpg")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(root / "socket.jpg"))
+    with suppress(PermissionError):  # of a user who may not make devices
+        os.mknod(root / "device.jpg", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    (root / "link.jpg").symlink_to("fifo.jpg")
+    return root
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_regular_file_is_unreadable_and_never_opened(landing_of_specials, monkeypatch):
+    opened = []
+    monkeypatch.setattr(os, "open", lambda path, *_: opened.append(path))
+    read = photo_reader(open_place(str(landing_of_specials)))
+    names = sorted(path.name for path in landing_of_specials.iterdir())
+    assert {"fifo.jpg", "link.jpg", "socket.jpg"} <= set(names)
+    assert {reason_of(read, name) for name in names} == {"file_unreadable"}
+    assert opened == []
+
+
+@pytest.mark.timeout(20)
+def test_fifo_that_replaces_a_photo_before_it_is_opened_does_not_hang(landing_of_specials, monkeypatch):
+    (landing_of_specials / "photo.jpg").write_bytes(b"content")
+    as_photo, status_of = (landing_of_specials / "photo.jpg").stat(), os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **_: as_photo if str(path).endswith("fifo.jpg") else status_of(path))
+    read = photo_reader(open_place(str(landing_of_specials)))
+    assert read("photo.jpg") == b"content"
+    assert reason_of(read, "fifo.jpg") == "file_unreadable"
 
 
 def test_unreachable_storage_is_an_error_and_not_a_missing_photo(tmp_path, monkeypatch):
