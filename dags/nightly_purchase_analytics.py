@@ -259,7 +259,6 @@ with DAG(
         retries=0,
     )
 
-    await_landing >> score_photos >> match_receipts >> [count_purchases, watch_ages]
-    count_purchases >> [build_affinity, screen_cashiers]
-    [build_affinity, screen_cashiers, watch_ages] >> checks
+    await_landing >> score_photos >> match_receipts >> count_purchases
+    count_purchases >> [build_affinity, screen_cashiers, watch_ages] >> checks
     watch_ages >> warnings
