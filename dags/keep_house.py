@@ -19,14 +19,13 @@ retries it: an analyst repeats the query.
 
     python -m jobs.keep_house --warehouse WAREHOUSE
 
-It is not paused at first, and fails before the first night, because there is no warehouse. **Setup** beyond that of
-`nightly_purchase_analytics`: `BREAD_SALT_RETENTION_FLAGS`, flags of `jobs.keep_house` such as
-`--keep-ages-days 60 --keep-quarantine-days 28`. Default: none; `python -m jobs.keep_house --help` lists how long each
-table is kept, and why.
+It is not paused at first. **Setup** beyond that of `nightly_purchase_analytics`: `BREAD_SALT_RETENTION_FLAGS`, flags of
+`jobs.keep_house` such as `--keep-ages-days 60 --keep-quarantine-days 28`. Default: none;
+`python -m jobs.keep_house --help` lists how long each table is kept, and why.
 """
 
 import shlex
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable
 from bread_salt import ONE_THREAD, QUOTED_PYTHON, RETENTION_FLAGS, TIME_ZONE, NoActiveRunSensor, ProgramOperator
@@ -37,8 +36,8 @@ with DAG(
     dag_id="keep_house",
     doc_md=__doc__,
     # On Sundays the nightly run has ended at noon, and nobody queries the warehouse. No data interval is needed.
-    schedule=CronTriggerTimetable("0 12 * * 0", timezone=str(TIME_ZONE)),
-    start_date=datetime(2026, 1, 1, tzinfo=TIME_ZONE),
+    schedule=CronTriggerTimetable("0 12 * * 0", timezone=str(TIME_ZONE), run_immediately=False),
+    start_date=None,  # with one, a new installation runs it at once and fails, because it has no warehouse
     catchup=False,  # one run deletes everything that is due
     max_active_runs=1,
     is_paused_upon_creation=False,  # otherwise personal data are kept until somebody notices

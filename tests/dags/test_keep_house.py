@@ -1,5 +1,5 @@
 import shlex
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -29,6 +29,16 @@ def test_dag_runs_on_sundays_at_noon(zone, load_dags, monkeypatch, scheduled_run
     assert [run_after for _, run_after in runs] == [
         datetime(2026, 11, day, 12, tzinfo=local) for day in range(1, 30, 7)
     ]
+
+
+def test_a_new_installation_begins_on_the_next_sunday(housekeeping):
+    from airflow.serialization.serialized_objects import DagSerialization  # noqa: PLC0415
+    from airflow.timetables.base import TimeRestriction  # noqa: PLC0415
+
+    timetable = DagSerialization.from_dict(DagSerialization.to_dict(housekeeping)).timetable
+    never = TimeRestriction(earliest=housekeeping.start_date, latest=None, catchup=False)
+    first = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=never)
+    assert first.run_after > datetime.now(UTC)
 
 
 def test_retention_of_the_environment_is_passed_to_keep_house(load_dags, monkeypatch, template_context):
