@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from jobs import count_purchases, match_receipts
+from jobs import count_purchases, match_receipts, watch_ages
 from jobs.score_photos import MIN_PHOTOS_OF_MEAN
 from jobs.tables import upkeep
 from jobs.tables.faults import explained
@@ -59,6 +59,8 @@ class Settings:
     """Largest difference between the clocks of a camera and its till, seconds."""
     time_zone: str = count_purchases.Settings.time_zone
     """Time zone of the stores, an IANA name such as Europe/Madrid; it gives a receipt its local hour."""
+    max_line_figure: float = count_purchases.Settings.max_line_figure
+    """Largest amount and quantity of a line, positive or negative."""
 
     def __post_init__(self) -> None:
         if not (self.photo_id or self.receipt_id) or not all((*self.photo_id, *self.receipt_id)):
@@ -261,7 +263,7 @@ def main(settings: Settings) -> None:
             record_begin(warehouse, date, settings.reason, found.get(date, 0))
             remove_rows(warehouse, date, ids)
             if can_count[date]:
-                for step in (match_receipts, count_purchases):
+                for step in (match_receipts, count_purchases, watch_ages):
                     step.main(settings.of(step, date))
             else:
                 delete_counts(warehouse, date)

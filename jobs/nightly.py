@@ -44,6 +44,8 @@ class Settings(rebuild_windows.Settings):
     """Largest difference between the clocks of a camera and its till, seconds."""
     time_zone: str = count_purchases.Settings.time_zone
     """Time zone of the stores, an IANA name such as Europe/Madrid; it gives a receipt its local hour."""
+    max_line_figure: float = count_purchases.Settings.max_line_figure
+    """Largest quantity or amount of a line, returns included; an amount is in the currency of the store."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

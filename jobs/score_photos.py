@@ -223,7 +223,7 @@ def mean_age_years() -> Column:
 def main(settings: Settings) -> None:
     """Run the job."""
     model = settings.model.resolve()  # a promotion can move the link during the run
-    version = predict.version(model)
+    version = predict.check(model)
     with Night(settings, "score_photos", landing_tables=["photo_events", "receipts"]) as night:
         print(f"score_photos: model {version} on {predict.prepare(model)}", flush=True)
         errors = age_errors.read(model, settings.kernel_photos)

@@ -29,6 +29,12 @@ def discard_stderr() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all-points", action="store_true", help="try each kind of fault at each write of each job (tests/jobs/faults)"
+    )
+
+
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], object]], None]:
     """Wait until a condition holds; fail after two minutes."""

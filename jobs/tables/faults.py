@@ -73,8 +73,11 @@ def explain(error: BaseException, warehouse: str | None = None) -> Known | None:
         text
     ):
         scratch = os.environ.get("SPARK_LOCAL_DIRS") or tempfile.gettempdir()
-        places = f"{f'the warehouse {warehouse}' if warehouse else 'the output'} and {scratch} (temporary files)"
-        return InputError(f"a disk is full: no space left on device; make room where {places} are, then run again")
+        output = f"the warehouse {warehouse}" if warehouse else "the output"
+        return InputError(
+            f"a disk is full: no space left on device; make room where {output} and {scratch} (temporary files, "
+            "spark.local.dir) are, then run again"
+        )
     if any(isinstance(link, CommitFailedError) for link in chain):
         return TryAgainError(f"another job changed a table at the same time, run again: {_first_line(text)}")
     return _of_processes(text) or _of_spark_file(text) or _of_arrow(error, text, warehouse)

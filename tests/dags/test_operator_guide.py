@@ -165,6 +165,9 @@ class Faults:
     def model_is_incomplete(self):
         self.read_model(model_json=MODEL_JSON)
 
+    def model_is_not_json(self):
+        self.read_model(model_json="{")
+
     def store_does_not_exist(self):
         promote.main(promote.Settings(model=self.folder, store=self.folder / "store"))
 

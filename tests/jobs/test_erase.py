@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import count_purchases, erase, match_receipts, sample_chain, score_photos
+from jobs import count_purchases, erase, match_receipts, sample_chain, score_photos, watch_ages
 from jobs.tables.duck import connect
 from jobs.tables.landing import LANDING
 from jobs.tables.schemas import WAREHOUSE
@@ -25,6 +25,7 @@ def count(landing: Path, warehouse: Path, model: Path) -> None:
     score_photos.main(score_photos.Settings(**places, model=model))
     match_receipts.main(match_receipts.Settings(**places))
     count_purchases.main(count_purchases.Settings(**places))
+    watch_ages.main(watch_ages.Settings(business_date=DATE, warehouse=str(warehouse)))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from jobs.score_photos import age_scorer, mean_age_years, path_is_safe, photo_re
 from jobs.tables import quarantine
 from jobs.tables.landing import open_place
 from model import kernel
+from model.cli import InputError
 from model.predict import MAX_PHOTO_BYTES, UnreadablePhotoError, shared, version
 
 DATE = dt.date(2026, 11, 9)
@@ -243,6 +244,23 @@ def test_a_mean_age_of_fewer_than_ten_photos_is_not_reported(rows, n, mean):
     scored = [{"age_years": 40.0}] * (n - 1) + [{"age_years": 55.0}]
     photos = rows("restricted/photo_ages", *scored, {"age_years": None}, {"age_years": None})
     assert photos.agg(mean_age_years()).collect() == [(mean,)]
+
+
+def test_a_model_that_cannot_score_is_reported_before_anything_is_written(chain, model_folder, tmp_path):
+    model = shutil.copytree(model_folder, tmp_path / "age")
+    card = json.loads((model / "model.json").read_text())
+    card["network"]["std"] = [0, 0, 0]
+    (model / "model.json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match=r"std is .*; it must be three finite numbers above 0"):
+        score_photos.main(
+            score_photos.Settings(
+                business_date=DATE,
+                landing=str(chain / "landing"),
+                warehouse=str(tmp_path / "warehouse"),
+                model=model,
+            )
+        )
+    assert not (tmp_path / "warehouse").exists()
 
 
 @pytest.fixture
