@@ -58,6 +58,8 @@ deletes old versions of the tables of cashiers fails and is retried.
 - `BREAD_SALT_SCREENING_FLAGS`: flags of `screen_cashiers`, such as `--hour-blocks 6 14 20 --review-ratio 0.6`. Default:
   none. A chain whose receipts have no `cashier_id` has no screening. Before the first night with one, meet the
   conditions in `sql/auditor/README.md`, such as a data protection impact assessment.
+- `BREAD_SALT_MAX_LINE_FIGURE`: the largest amount and quantity of a receipt line, for a currency with small units.
+  Default: 1,000,000.
 - `BREAD_SALT_DRIVER_MEMORY`: memory of each Spark driver. Default: `4g`.
 - `BREAD_SALT_TIME_ZONE`: the chain's time zone, such as `Europe/Vienna`. Default: `UTC`.
 - `BREAD_SALT_PYTHON`: the interpreter, on workers and executors, in which this project is installed. Default:
@@ -93,6 +95,7 @@ from bread_salt import (
 ANALYTICS = Asset("bread_salt_analytics")
 
 KERNEL_PHOTOS = os.environ.get("BREAD_SALT_KERNEL_PHOTOS", "")
+MAX_LINE_FIGURE = os.environ.get("BREAD_SALT_MAX_LINE_FIGURE", "")
 
 
 def business_date(params: Mapping[str, Any], dag_run: DagRunProtocol) -> str:
@@ -205,6 +208,7 @@ with DAG(
             "--landing={{ var.value.bread_salt_landing }}",
             "--warehouse={{ var.value.bread_salt_warehouse }}",
             f"--time-zone={TIME_ZONE}",
+            *([f"--max-line-figure={MAX_LINE_FIGURE}"] if MAX_LINE_FIGURE else []),
         ],
         execution_timeout=timedelta(hours=2),
     )
