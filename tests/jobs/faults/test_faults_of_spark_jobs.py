@@ -65,7 +65,9 @@ def trials(spark, model_folder, tmp_path_factory) -> dict[str, Trial]:
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_after_a_fault_at_any_write_readers_see_whole_dates_and_a_second_run_ends_well(name, trials, everything, capsys):
+def test_after_a_fault_at_any_write_readers_see_whole_dates_and_a_second_run_ends_well(
+    name, trials, everything, capsys
+):
     table = check_all(trials[name], everything=everything)
     if everything:
         with capsys.disabled():
