@@ -10,13 +10,14 @@ change it, and the next run of the date would bring them back. With a receipt, i
   `--delete-counts` then deletes its counts.
 - The old files are deleted at once: a program that reads one of them at this moment fails and must be run again.
 - `restricted/erasures` records the date, the reason and the number of rows, and no id. Do not name the person in the
-  reason.
-- After an interruption, run it again with the same ids.
+  reason; give each request a reason of its own.
+- After an interruption, run it again with the same ids and the same reason.
 
 Backups, labelled photos and exported files are not reached.
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -24,10 +25,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+from pyarrow import fs
 
 from jobs import count_purchases, match_receipts, watch_ages
 from jobs.score_photos import MIN_PHOTOS_OF_MEAN
 from jobs.tables import upkeep
+from jobs.tables.cases import CASES
 from jobs.tables.faults import explained
 from jobs.tables.landing import Place, landed, open_place, table_folder
 from jobs.tables.retention import CASHIER_COUNTS, COUNTS, ERASURES, MARKERS, mark_deleted
@@ -52,7 +55,7 @@ class Settings:
     receipt_id: tuple[str, ...] = ()
     """Receipts; their photos are erased too."""
     reason: str
-    """Why, such as the number of the request. It is stored."""
+    """The number of the request, for example. It is stored, and identifies an erasure that is continued."""
     delete_counts: bool = False
     """Delete the counts of a date that can't be counted again."""
     grace_seconds: float = match_receipts.Settings.grace_seconds
@@ -112,16 +115,16 @@ def with_photos(warehouse: Warehouse, photos: Iterable[str], receipts: Iterable[
     return Ids(photos=frozenset(photos) | of_receipts, receipts=receipts)
 
 
-def found_rows(warehouse: Warehouse, ids: Ids) -> dict[dt.date, int]:
-    """Return the number of rows that name one of the ids, by date, over all restricted tables."""
-    found: dict[dt.date, int] = {}
+def found_rows(warehouse: Warehouse, ids: Ids) -> dict[dt.date, Counter[str]]:
+    """Return the number of rows that name one of the ids, by date and restricted table."""
+    found: dict[dt.date, Counter[str]] = {}
     named = {"photo_id", "receipt_id", "photo_ids", "key"}
     for name, table in WAREHOUSE.items():
         columns = [column for column in table.schema.names if column in named]
         if columns and is_restricted(name):
             rows = warehouse.rows(name, "business_date", *columns)
             for date in rows.filter(ids.within(rows))["business_date"].to_pylist():
-                found[date] = found.get(date, 0) + 1
+                found.setdefault(date, Counter())[name] += 1
     return found
 
 
@@ -148,17 +151,17 @@ def check_landing(warehouse: Warehouse, landing: Place, date: dt.date, ids: Ids)
     return has_all_tables and warehouse.has_rows(PHOTO_AGES, date)
 
 
-def unfinished(warehouse: Warehouse) -> set[dt.date]:
-    """Return the dates of interrupted erasures."""
-    rows = warehouse.rows(ERASURES, "business_date", "finished_at").to_pylist()
-    return {row["business_date"] for row in rows if row["finished_at"] is None}
+def unfinished(warehouse: Warehouse, reason: str) -> set[dt.date]:
+    """Return the dates of the same erasure that were interrupted."""
+    rows = warehouse.rows(ERASURES, "business_date", "finished_at", "reason").to_pylist()
+    return {row["business_date"] for row in rows if row["finished_at"] is None and row["reason"] == reason}
 
 
 def record_begin(warehouse: Warehouse, date: dt.date, reason: str, n_rows: int) -> None:
     """Record an erasure that is not finished; one that was interrupted is continued."""
 
     def begun(rows: pa.Table) -> pa.Table:
-        if rows["finished_at"].null_count:
+        if any(row["reason"] == reason and row["finished_at"] is None for row in rows.to_pylist()):
             return rows
         row = {"begun_at": dt.datetime.now(dt.UTC), "finished_at": None, "reason": reason, "n_rows": n_rows}
         return pa.concat_tables([rows, pa.Table.from_pylist([row], schema=rows.schema)])
@@ -166,13 +169,16 @@ def record_begin(warehouse: Warehouse, date: dt.date, reason: str, n_rows: int) 
     warehouse.update(ERASURES, date, begun)
 
 
-def record_end(warehouse: Warehouse, date: dt.date) -> None:
+def record_end(warehouse: Warehouse, date: dt.date, reason: str) -> None:
     """Record that the erasure of a date is finished."""
+    now = dt.datetime.now(dt.UTC)
 
     def ended(rows: pa.Table) -> pa.Table:
-        now = pa.scalar(dt.datetime.now(dt.UTC), rows.schema.field("finished_at").type)
-        filled = pc.fill_null(rows["finished_at"], now)
-        return rows.set_column(rows.column_names.index("finished_at"), "finished_at", filled)
+        records = rows.to_pylist()
+        for record in records:
+            if record["reason"] == reason:
+                record["finished_at"] = record["finished_at"] or now
+        return pa.Table.from_pylist(records, schema=rows.schema)
 
     warehouse.update(ERASURES, date, ended)
 
@@ -232,18 +238,26 @@ def check_dates(warehouse: Warehouse, settings: Settings, dates: Iterable[dt.dat
     """Return which dates can be counted again; see `check_landing`.
 
     Raises:
-        InputError: a date can't be counted again, and its counts must not be deleted.
+        InputError: the landing zone does not exist. A date can't be counted again, and its counts must not be deleted.
     """
     landing = open_place(settings.landing, "--landing")
+    if landing.filesystem.get_file_info(landing.path).type != fs.FileType.Directory:
+        raise InputError(f"--landing {settings.landing}: the folder does not exist")
     can_count = {date: check_landing(warehouse, landing, date, ids) for date in dates}
-    for date in dates:
+    for date, possible in can_count.items():
         is_counted = warehouse.has_rows(COUNTS[0], date) or warehouse.has_rows(CASHIER_COUNTS[0], date)
-        if is_counted and not can_count[date] and not settings.delete_counts:
+        if is_counted and not possible and not settings.delete_counts:
             raise InputError(
                 f"{date} can't be counted again, because {landing.uri} no longer has it or its ages are deleted. "
                 "Restore it there without the person, or add --delete-counts to delete the counts of the date"
             )
     return can_count
+
+
+def count_again(settings: Settings, date: dt.date) -> None:
+    """Match and count a date, and watch its ages, without the person."""
+    for step in (match_receipts, count_purchases, watch_ages):
+        step.main(settings.of(step, date))
 
 
 def main(settings: Settings) -> None:
@@ -255,20 +269,22 @@ def main(settings: Settings) -> None:
         warehouse.create_tables()
         ids = with_photos(warehouse, settings.photo_id, settings.receipt_id)
         found = found_rows(warehouse, ids)
-        dates = sorted(found.keys() | unfinished(warehouse))
-        if not dates:
+        interrupted = unfinished(warehouse, settings.reason)
+        if not found and not interrupted:
             raise InputError(f"no table of {settings.warehouse} names one of the {len(ids.photos | ids.receipts)} ids")
-        can_count = check_dates(warehouse, settings, dates, ids)
-        for date in dates:
-            record_begin(warehouse, date, settings.reason, found.get(date, 0))
+        # The date of a case is that of the screening, not of the purchase.
+        bought = sorted(interrupted | {date for date, tables in found.items() if tables.keys() - {CASES}})
+        can_count = check_dates(warehouse, settings, bought, ids)
+        for date in sorted(found.keys() | interrupted):
+            n_rows = found.get(date, Counter()).total()
+            record_begin(warehouse, date, settings.reason, n_rows)
             remove_rows(warehouse, date, ids)
-            if can_count[date]:
-                for step in (match_receipts, count_purchases, watch_ages):
-                    step.main(settings.of(step, date))
-            else:
+            if can_count.get(date):
+                count_again(settings, date)
+            elif date in can_count:
                 delete_counts(warehouse, date)
-            record_end(warehouse, date)
-            print(f"erase: {date}, {found.get(date, 0)} rows erased", flush=True)
+            record_end(warehouse, date, settings.reason)
+            print(f"erase: {date}, {n_rows} rows erased", flush=True)
         for name in filter(is_restricted, WAREHOUSE):
             upkeep.vacuum(warehouse, name)
     print(f"erase: done; now run: python -m jobs.rebuild_windows --warehouse {settings.warehouse}")

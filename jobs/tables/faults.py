@@ -88,7 +88,8 @@ def _of_processes(text: str) -> Known | None:
     if "[JAVA_GATEWAY_EXITED]" in text:
         java = os.environ.get("JAVA_HOME", "not set")
         return InputError(f"Spark's Java process ended at its start; its messages are above (JAVA_HOME {java})")
-    if missing := re.search(r'Cannot run program "([^"]+)"[^\n]*', text):
+    # ENOENT and EACCES; other numbers, such as a lack of memory, say nothing about the program.
+    if missing := re.search(r'Cannot run program "[^"]+"[^\n]*error=(?:2|13)\b[^\n]*', text):
         return InputError(f"{python} does not start for Spark's workers: {missing[0]}")
     if module := re.search(
         r"(?:python worker:?[\s\S]*)(No module named \S+)|\[PYTHON_VERSION_MISMATCH\][^\n]*", text, re.IGNORECASE

@@ -118,6 +118,41 @@ def test_an_interrupted_erasure_is_continued(warehouse, cleaned, ids, monkeypatc
     assert [name for name in (receipt, photo, unreadable) if name.encode() in file_content(warehouse)] == []
 
 
+def test_an_interrupted_erasure_is_not_taken_for_another_one(warehouse, cleaned, ids, monkeypatch):
+    """The record of the first one stays open until it is run again."""
+    first = settings(warehouse, cleaned, receipt_id=ids[:1])
+    with monkeypatch.context() as patched:
+        patched.setattr(erase, "count_again", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            erase.main(first)
+        patched.setattr(erase, "count_again", lambda *_: None)
+        erase.main(erase.Settings(**vars(first) | {"receipt_id": (), "photo_id": ids[2:], "reason": "request 18"}))
+        records = Warehouse(str(warehouse)).rows("restricted/erasures").to_pylist()
+        assert [(row["reason"], row["finished_at"] is None) for row in records] == [
+            ("request 17", True),
+            ("request 18", False),
+        ]
+        erase.main(first)
+    records = Warehouse(str(warehouse)).rows("restricted/erasures").to_pylist()
+    assert not any(row["finished_at"] is None for row in records)
+
+
+def test_a_receipt_that_only_a_case_names_needs_no_new_count(warehouse, cleaned, monkeypatch):
+    """The date of a case is that of the screening."""
+    later = DATE + dt.timedelta(days=5)
+    cases = [{"case_id": f"case-{number}", "receipt_id": f"r-{number}"} for number in (1, 2)]
+    table = pc.pa.Table.from_pylist(cases, schema=WAREHOUSE[CASES].row_schema)
+    Warehouse(str(warehouse)).replace(CASES, table, later)
+    monkeypatch.setattr(erase, "count_again", lambda *_: pytest.fail("nothing to count"))
+    erase.main(settings(warehouse, cleaned, receipt_id=("r-1",)))
+    assert Warehouse(str(warehouse)).rows(CASES, "receipt_id")["receipt_id"].to_pylist() == ["r-2"]
+
+
+def test_a_landing_zone_that_does_not_exist_is_an_error(warehouse, tmp_path, ids):
+    with pytest.raises(InputError, match=r"--landing .*none: the folder does not exist"):
+        erase.main(settings(warehouse, tmp_path / "none", receipt_id=ids[:1], delete_counts=True))
+
+
 def test_nothing_is_erased_while_the_landing_zone_names_the_person(warehouse, landing, ids):
     before = contents(warehouse)
     message = rf"still names the person on {DATE} \(rows: photo_events 1, receipt_lines \d+, receipts 1\).*{ids[1]}"
