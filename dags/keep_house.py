@@ -36,7 +36,7 @@ with DAG(
     dag_id="keep_house",
     doc_md=__doc__,
     # On Sundays the nightly run has ended at noon, and nobody queries the warehouse. No data interval is needed.
-    schedule=CronTriggerTimetable("0 12 * * 0", timezone=str(TIME_ZONE), run_immediately=False),
+    schedule=CronTriggerTimetable("0 12 * * 0", timezone=str(TIME_ZONE), run_immediately=timedelta(0)),
     start_date=None,  # with one, a new installation runs it at once and fails, because it has no warehouse
     catchup=False,  # one run deletes everything that is due
     max_active_runs=1,

@@ -35,6 +35,7 @@ from jobs.tables.windows import (
     WINDOW_DAYS,
     WindowCounts,
     WindowDates,
+    check_not_deleted,
     check_unchanged,
     longest_window,
     read_counts,
@@ -278,6 +279,7 @@ def main(settings: Settings) -> None:
     bands = age_bands(settings.age_bands)
     with Night(settings, "build_affinity") as night, connect(settings.warehouse, restricted=True) as connection:
         versions = read_versions(connection, *longest_window(night.date))
+        check_not_deleted(versions, night.date)
         window_of = window_dates(versions, night.date)
         check_unchanged(settings.warehouse, night.date, versions)
         band_rows = pa.Table.from_pylist([band._asdict() for band in bands], WAREHOUSE[BANDS].row_schema)

@@ -7,7 +7,7 @@ change it, and the next run of the date would bring them back. With a receipt, i
 - The date is matched and counted again, so that the counts no longer contain the purchases. `rebuild_windows` then
   publishes its windows again; the DAG of this name does so after the next night.
 - If the landing zone no longer has the date, or its ages are older than they are kept, it can't be counted again.
-  `--delete-counts` then deletes its counts.
+  `--delete-counts` then deletes its counts and what was published for the date.
 - The old files are deleted at once: a program that reads one of them at this moment fails and must be run again.
 - `restricted/erasures` records the date, the reason and the number of rows, and no id. Do not name the person in the
   reason; give each request a reason of its own.
@@ -33,7 +33,8 @@ from jobs.tables import upkeep
 from jobs.tables.cases import CASES
 from jobs.tables.faults import explained
 from jobs.tables.landing import Place, landed, open_place, table_folder
-from jobs.tables.retention import CASHIER_COUNTS, COUNTS, ERASURES, MARKERS, mark_deleted
+from jobs.tables.night import with_dependants
+from jobs.tables.retention import CASHIER_COUNTS, COUNTS, ERASURES, PUBLISHED, SCREENING, STORES
 from jobs.tables.schemas import LANDING, UNDATED, WAREHOUSE, is_restricted
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError, run
@@ -227,10 +228,13 @@ def corrected(report: pa.Table, counted: dict[str, float | None]) -> pa.Table:
 
 
 def delete_counts(warehouse: Warehouse, date: dt.date) -> None:
-    """Delete the counts of a date, which contain the purchases of the person."""
-    for marker in MARKERS.values():
-        mark_deleted(warehouse, marker, [date])
-    for name in (*COUNTS, *CASHIER_COUNTS):
+    """Delete the counts of a date and what was published from them; it is then as if it had not been counted.
+
+    `rebuild_windows` publishes the windows of later dates without it.
+    """
+    for job in with_dependants("count_purchases"):
+        warehouse.replace(REPORTS, WAREHOUSE[REPORTS].row_schema.empty_table(), date, job=job)
+    for name in {*COUNTS, *CASHIER_COUNTS, SCREENING, STORES, *PUBLISHED} - {REPORTS}:
         warehouse.replace(name, WAREHOUSE[name].row_schema.empty_table(), date)
 
 
@@ -285,7 +289,7 @@ def main(settings: Settings) -> None:
                 delete_counts(warehouse, date)
             record_end(warehouse, date, settings.reason)
             print(f"erase: {date}, {n_rows} rows erased", flush=True)
-        for name in filter(is_restricted, WAREHOUSE):
+        for name in WAREHOUSE:  # also the reports: a mean age before and after would tell that of the person
             upkeep.vacuum(warehouse, name)
     print(f"erase: done; now run: python -m jobs.rebuild_windows --warehouse {settings.warehouse}")
 

@@ -10,9 +10,9 @@ stores, tills and hours look wrong; a warning never fails a night.
 - `*_held_out*` compare the date with the photos by which the errors of the model are known. A difference is expected,
   because shoppers are no sample of a labelled set; look at its course.
 - `misfit` says, in standard deviations of its noise, how much of the ages no mix of true ages explains: then a camera
-  or the model is wrong, whoever the shoppers are. `store_misfit` is the largest one of a store. The photos of tills are
-  not those by which the errors are known, so some misfit is usual: the limits are above that of the earlier dates, and
-  that of the other stores.
+  or the model is wrong, whoever the shoppers are. `store_misfit` is that of the store with the most unusual one. The
+  photos of tills are not those by which the errors are known, so some misfit is usual: the limits are above that of the
+  earlier dates, and that of the other stores.
 - Every analyst reads the report: it has no figure of fewer than ten photos, and nothing of tills or cashiers.
 """
 
@@ -128,7 +128,7 @@ def compare_with_held_out(today: Floats, estimated: Floats) -> dict[str, Measure
 
 
 def find_misfits(dates: Dates, stores: Mapping[str, Floats], pairs: list[dict[str, Any]]) -> dict[str, Measure]:
-    """Return the misfit of the chain and the largest one of a store; nothing below `kernel.MIN_PAIRS` pairs."""
+    """Return the misfit of the chain and the most unusual one of a store; nothing below `kernel.MIN_PAIRS` pairs."""
     if len(pairs) < kernel.MIN_PAIRS:
         return {}
     true, estimated = (np.array([pair[name] for pair in pairs]) for name in ("age_years", "estimated_years"))
@@ -139,17 +139,27 @@ def find_misfits(dates: Dates, stores: Mapping[str, Floats], pairs: list[dict[st
     measures: dict[str, Measure] = {"misfit": chain.z[0], "misfit_share": chain.share[0]}
     if len(dates.before):
         noise = np.sqrt(1 + 1 / len(dates.before))
-        measures["misfit_limit"] = max(0.0, chain.z[1:].mean()) + noise * chain.limit
+        usual = weighted_mean(chain.square[1:], dates.before.sum(axis=1))
+        measures["misfit_limit"] = chain.z_of(usual)[0] + noise * chain.limit
     large = {store: counts for store, counts in stores.items() if counts.sum() >= MIN_PHOTOS_OF_STORE}
-    if large:
-        of_stores = misfit(np.array(list(large.values())), fitted, replicates)
-        worst = int(of_stores.z.argmax())
+    if len(large) > 1:
+        counts = np.array(list(large.values()))
+        of_stores = misfit(counts, fitted, replicates)
+        n, others = counts.sum(axis=1), ~np.eye(len(counts), dtype=bool)
+        of_others = np.array([weighted_mean(of_stores.square[other], n[other]) for other in others])
+        usual_z = of_stores.z_of(of_others)
+        worst = int((of_stores.z - usual_z).argmax())
         measures |= {
             "store_misfit": of_stores.z[worst],
-            "store_misfit_limit": max(0.0, float(np.median(of_stores.z))) + of_stores.limit,
+            "store_misfit_limit": usual_z[worst] + of_stores.limit,
             "store_misfit_of": list(large)[worst],
         }
     return measures
+
+
+def weighted_mean(values: Floats, weights: Floats) -> float:
+    """Return the mean; 0 if it is below."""
+    return max(0.0, float(np.average(values, weights=weights)))
 
 
 def measures_of(watch: Watch) -> dict[str, Measure]:

@@ -29,9 +29,17 @@ class Misfit:
     """What no mix explains, for S rows of counts."""
 
     share: Floats  # (S,) half of the sum of |observed - explained| / photos: 0 to 1
+    square: Floats  # (S,) squared root deviance beyond chance: an estimate of what any number of photos would leave
     z: Floats  # (S,) misfit less its mean under no misfit, in standard deviations
+    mean: Floats  # (S,) root deviance under no misfit, and its standard deviation
+    deviation: Floats
     limit: float
     """The largest z of all rows is beyond it with a probability of about `FALSE_ALARM` if every row is a mix."""
+
+    def z_of(self, square: Floats | float) -> Floats:
+        """Return the z (S,) that each row would have with such a `square`: it grows with the number of photos."""
+        expected: Floats = (np.sqrt(np.maximum(square, 0) + self.mean**2) - self.mean) / self.deviation
+        return expected
 
 
 def best_mix(counts: Floats, kernel: Floats) -> Floats:
@@ -82,9 +90,12 @@ def misfit(counts: Floats, kernel: Floats, replicates: Floats, seed: int = 0) ->
     drawn = rng.multinomial(n.astype(np.int64), blurred / blurred.sum(axis=2, keepdims=True)).astype(float)
     drawn = drawn.reshape(-1, len(kernel))
     under_none = root_deviance(drawn, best_mix(drawn, kernel) @ kernel).reshape(len(replicates), len(counts))
-    mean, deviation = under_none.mean(axis=0), under_none.std(axis=0, ddof=1)
+    mean, deviation = under_none.mean(axis=0), np.maximum(under_none.std(axis=0, ddof=1), 1e-12)
     return Misfit(
         share=0.5 * np.abs(counts / n[:, None] - shares).sum(axis=1),
-        z=(found - mean) / np.maximum(deviation, 1e-12),
+        square=found**2 - mean**2,
+        z=(found - mean) / deviation,
+        mean=mean,
+        deviation=deviation,
         limit=float(stats.t.isf(FALSE_ALARM / len(counts), len(replicates) - 1)),
     )

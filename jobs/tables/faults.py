@@ -133,7 +133,7 @@ def _of_arrow(error: Exception, text: str, warehouse: str | None) -> Known | Non
 
 
 def _removed(file: str) -> TryAgainError:
-    return TryAgainError(f"{_described(file)} was removed while it was read: another job changed the date; run again")
+    return TryAgainError(f"{_described(file)} was removed while it was read; run again")
 
 
 def _damaged(file: str, reason: str) -> InputError:
@@ -205,4 +205,4 @@ def _first_line(text: str) -> str:
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -24,6 +24,7 @@ COUNTS = ("restricted/daily_counts", "restricted/daily_store_counts", "restricte
 CASHIER_COUNTS = ("restricted/cashier_daily_counts", "restricted/age_restricted_sales")
 SCREENING, STORES = "restricted/cashier_screening", "restricted/store_screening"
 ERASURES = "restricted/erasures"
+REPORTS = "analytics/run_quality"
 PUBLISHED = tuple(name for name in WAREHOUSE if name.startswith("analytics/"))
 
 MIN_DAYS = 28
@@ -143,7 +144,7 @@ def expire(warehouse: Warehouse, retention: Retention, newest: dt.date) -> None:
     for name, days in retention.days.items():
         last = newest - dt.timedelta(days)
         if name in MARKERS:
-            mark_deleted(warehouse, MARKERS[name], [date for date in stored_dates(warehouse, name) if date <= last])
+            mark_deleted(warehouse, MARKERS[name], last)
         delete_dates(warehouse, name, last)
     for date in _n_due(_due_screening(warehouse, retention, newest)):
         warehouse.update(SCREENING, date, lambda rows: rows.filter(pc.invert(_is_not_in_review(rows))))
@@ -157,18 +158,24 @@ def remove_empty_folders(warehouse: Warehouse, retention: Retention, newest: dt.
         remove_empty_dates(warehouse.place, name, newest - dt.timedelta(days))
 
 
-def mark_deleted(warehouse: Warehouse, marker: str, dates: list[dt.date]) -> None:
-    """Add a marker to the reports of `count_purchases`, before the counts are deleted. A new count removes it."""
+def mark_deleted(warehouse: Warehouse, marker: str, last: dt.date) -> None:
+    """Add a marker to the reports of `count_purchases` up to `last`, before the counts are deleted.
+
+    A new count removes it. A report whose counts were deleted before it was written gets it in the next run.
+    """
+    reports = warehouse.rows(REPORTS, "business_date", "job", "measure", last=last)
+    counted = reports.filter(pc.equal(reports["job"], "count_purchases"))
+    marked_dates = counted.filter(pc.equal(counted["measure"], marker))["business_date"].to_pylist()
     line = pa.Table.from_pylist(
-        [{"source_table": "", "measure": marker, "text": "yes"}], schema=WAREHOUSE["analytics/run_quality"].row_schema
+        [{"source_table": "", "measure": marker, "text": "yes"}], schema=WAREHOUSE[REPORTS].row_schema
     )
 
     def marked(report: pa.Table) -> pa.Table:
-        return report if marker in report["measure"].to_pylist() else pa.concat_tables([report, line])
+        # Without a report the date is not counted, and a marker must not look like one.
+        return pa.concat_tables([report, line]) if len(report) else report
 
-    for date in dates:
-        if warehouse.has_rows("analytics/run_quality", date, job="count_purchases"):  # otherwise it is not counted
-            warehouse.update("analytics/run_quality", date, marked, job="count_purchases")
+    for date in sorted(set(counted["business_date"].to_pylist()) - set(marked_dates)):
+        warehouse.update(REPORTS, date, marked, job="count_purchases")
 
 
 def _due_screening(warehouse: Warehouse, retention: Retention, newest: dt.date) -> pa.Table:

@@ -48,6 +48,7 @@ class Warehouse:
 
         Raises:
             InputError: a file can't be created there, or another user owns the restricted zone and left it open.
+            OSError: the storage does not answer.
         """
         filesystem, root = self.place.filesystem, self.place.path
         probe = f"{root}/.writable"
@@ -61,6 +62,8 @@ class Warehouse:
             if isinstance(filesystem, fs.LocalFileSystem) and restricted.is_dir():
                 close_to_others(restricted)
         except OSError as error:
+            if error.errno is None:  # of an object store, which may only be silent for a moment
+                raise
             raise InputError(f"warehouse {self.uri} can't be written to: {error}") from None
 
     def check_schemas(self) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 import sql
 from jobs.tables.duck import connect
-from model.cli import TryAgainError
+from model.cli import InputError, TryAgainError
 
 WINDOW_DAYS = (1, 7, 28)
 N_YEARS = 101
@@ -42,7 +42,7 @@ class WindowDates:
     """The counted dates of the longest window that ends with a business date."""
 
     used: list[dt.date]
-    """With the model and the kernel of the business date, and counts that still exist."""
+    """With the model and the kernel of the business date."""
     left_out: list[dt.date]
     hash: str
     """Changes if a date, its counts, its model or its kernel changes."""
@@ -85,15 +85,26 @@ def window_dates(versions: Mapping[dt.date, Versions], business_date: dt.date) -
         if first <= date <= business_date and version.counts_hash
     }
     own = versions.get(business_date)
-    used = [
-        date for date, version in counted.items() if own and version[1:3] == own[1:3] and not version.counts_deleted
-    ]
+    used = [date for date, version in counted.items() if own and version[1:3] == own[1:3]]
     content = "\n".join(f"{date} {version[:3]}" for date, version in counted.items())
     return WindowDates(
         used=used,
         left_out=[date for date in counted if date not in used],
         hash=hashlib.sha256(content.encode()).hexdigest()[:16],
     )
+
+
+def check_not_deleted(versions: Mapping[dt.date, Versions], business_date: dt.date) -> None:
+    """Check that the counts of all dates of the windows still exist; with a part of them, a window would look complete.
+
+    Raises:
+        InputError: the counts of a date are deleted.
+    """
+    if deleted := [str(date) for date, version in versions.items() if version.counts_deleted]:
+        raise InputError(
+            f"the windows of {business_date} contain dates whose counts are deleted, such as {deleted[-1]}; what is "
+            "published of them stays as it is"
+        )
 
 
 def check_unchanged(warehouse: str, business_date: dt.date, versions: Mapping[dt.date, Versions]) -> None:

@@ -1,6 +1,6 @@
 -- Are there estimated ages that no mix of true ages explains, so that a camera or the model is wrong, not the shoppers?
 -- Grain: one row per measure of watch_ages above its limit, in standard deviations of its noise. measure: misfit, of
--- the chain; store_misfit, of the store with the largest one.
+-- the chain; store_misfit, of the store with the most unusual one.
 -- Parameters: $business_date.
 SELECT
     today.measure,

@@ -1,33 +1,61 @@
 -- In which stores do receipts have no photo although sales went on, so that cameras may have been off?
--- Grain: one row per store, with the hours in which this is clearest: receipts without a photo are more than by chance,
--- compared with the receipts of the store on the 28 dates before, and their share is at least 5 points larger. If a
--- till has far fewer photos than usual, less evidence of the whole date is enough. Of 500 nights without a change, about
+-- Grain: one row per store, with the hours in which this is clearest: receipts without a photo are more than by chance and
+-- the usual differences between dates, compared with the receipts of the store in the same hours of the 28 dates before,
+-- and their share is at least 5 points larger. If a till has far fewer photos than usual, less evidence of the whole date
+-- is enough. Of 500 nights without a change, about
 -- one has a row. One camera of several is found if the tills have some 15 photos a date.
 -- Units: receipts; hours are local hours of opening, 0-23, both included. quiet_tills: tills of the store with less
 -- than half of their usual photos, and the time of the last one (UTC). Receipts of staffed tills without a cashier are
 -- not known by hour, so they do not count.
 -- Parameters: $business_date.
-WITH hours AS (
+WITH days AS (
     SELECT
         store_id,
+        business_date,
         business_date = CAST($business_date AS DATE) AS is_today,
         hour,
         SUM(n_receipts) AS n,
         SUM(n_receipts - n_with_photo) AS x
     FROM restricted.cashier_daily_counts
     WHERE business_date BETWEEN CAST($business_date AS DATE) - 28 AND CAST($business_date AS DATE)
-    GROUP BY store_id, is_today, hour
+    GROUP BY store_id, business_date, hour
 ),
 
-before AS (
+hours AS (
     SELECT
         store_id,
-        SUM(n) AS n_before,
-        SUM(x) AS x_before
-    FROM hours
+        hour,
+        SUM(n) FILTER (WHERE is_today) AS n,
+        SUM(x) FILTER (WHERE is_today) AS x,
+        SUM(n) FILTER (WHERE NOT is_today) AS n_before,
+        SUM(x) FILTER (WHERE NOT is_today) AS x_before
+    FROM days
+    GROUP BY store_id, hour
+    HAVING n > 0
+),
+
+-- Dates differ by more than chance, such as Saturdays: the variance of their numbers over that of binomial ones.
+dates AS (
+    SELECT
+        store_id,
+        business_date,
+        SUM(n) AS n,
+        SUM(x) AS x,
+        SUM(SUM(x)) OVER (PARTITION BY store_id) / SUM(SUM(n)) OVER (PARTITION BY store_id) AS share
+    FROM days
     WHERE NOT is_today
+    GROUP BY store_id, business_date
+),
+
+spread AS (
+    SELECT
+        store_id,
+        GREATEST(
+            1, COALESCE(SUM(POWER(x - n * share, 2) / NULLIF(n * share * (1 - share), 0)) / NULLIF(COUNT(*) - 1, 0), 1)
+        )
+        * CASE WHEN COUNT(*) < 7 THEN 2 ELSE 1 END AS dispersion
+    FROM dates
     GROUP BY store_id
-    HAVING SUM(n) >= 50
 ),
 
 spans AS (
@@ -36,15 +64,14 @@ spans AS (
         first.hour AS from_hour,
         last.hour AS to_hour,
         SUM(inside.n) AS n,
-        SUM(inside.x) AS x
+        SUM(inside.x) AS x,
+        SUM(inside.n_before) AS n_before,
+        SUM(inside.x_before) AS x_before
     FROM hours AS first
     INNER JOIN hours AS last ON first.store_id = last.store_id AND first.hour <= last.hour
     INNER JOIN hours AS inside ON first.store_id = inside.store_id AND inside.hour BETWEEN first.hour AND last.hour
-    WHERE
-        first.is_today
-        AND last.is_today
-        AND inside.is_today
     GROUP BY first.store_id, first.hour, last.hour
+    HAVING SUM(inside.n_before) >= 20
 ),
 
 tested AS (
@@ -55,7 +82,7 @@ tested AS (
         n / (n + n_before) AS usual_part,
         COUNT(*) OVER () AS n_tests
     FROM spans
-    INNER JOIN before USING (store_id)
+    INNER JOIN spread USING (store_id)
 ),
 
 beyond AS (
@@ -66,7 +93,7 @@ beyond AS (
         (x + x_before) * (
             part * LN(part / usual_part)
             + CASE WHEN part < 1 THEN (1 - part) * LN((1 - part) / (1 - usual_part)) ELSE 0 END
-        ) AS evidence
+        ) / dispersion AS evidence
     FROM tested
     WHERE
         part > usual_part

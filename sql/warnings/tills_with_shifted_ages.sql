@@ -4,8 +4,8 @@
 -- years from the 21 dates before, and by more than chance: of 500 nights without a change, one has a row. A till
 -- without 30 receipts before is compared with the other tills only; then a difference of the clientele is a reason too.
 -- Tills with 30 receipts in the 7 dates. In a store with two tills, nobody can tell which of them differs.
--- Units: receipts with a photo; shift_years: mean estimated age less that at the other tills of the store in the same
--- hour (UTC), by one model, years; z: its change in standard errors.
+-- Units: receipts with a photo, in hours in which another till had one too; shift_years: mean estimated age less that at
+-- the other tills of the store in the same hour of the same date, by one model, years; z: its change in standard errors.
 -- Parameters: $business_date.
 WITH photos AS (
     SELECT
@@ -23,6 +23,7 @@ WITH photos AS (
 till_hours AS (
     SELECT
         receipts.business_date > CAST($business_date AS DATE) - 7 AS is_now,
+        receipts.business_date,
         receipts.store_id,
         receipts.till_id,
         photos.model_version,
@@ -33,7 +34,7 @@ till_hours AS (
     FROM restricted.receipt_ages AS receipts
     INNER JOIN photos ON receipts.business_date = photos.business_date AND receipts.photo_ids[1] = photos.photo_id
     WHERE receipts.business_date BETWEEN CAST($business_date AS DATE) - 27 AND CAST($business_date AS DATE)
-    GROUP BY is_now, receipts.store_id, receipts.till_id, photos.model_version, photos.utc_hour
+    GROUP BY is_now, receipts.business_date, receipts.store_id, receipts.till_id, photos.model_version, photos.utc_hour
 ),
 
 store_hours AS (
@@ -42,7 +43,7 @@ store_hours AS (
         SUM(n) OVER store_hour AS n_store,
         SUM(age_sum) OVER store_hour AS store_age_sum
     FROM till_hours
-    WINDOW store_hour AS (PARTITION BY is_now, store_id, model_version, utc_hour)
+    WINDOW store_hour AS (PARTITION BY business_date, store_id, model_version, utc_hour)
 ),
 
 -- Of the receipts of a store: hours have few.

@@ -46,12 +46,12 @@ def test_retention_of_the_environment_is_passed_to_keep_house(load_dags, monkeyp
 
     from jobs import keep_house  # noqa: PLC0415
 
-    monkeypatch.setenv("BREAD_SALT_RETENTION_FLAGS", "--keep-ages-days 35")
+    monkeypatch.setenv("BREAD_SALT_RETENTION_FLAGS", "--keep-ages-days 60")
     task = load_dags().dags["keep_house"].get_task("keep_house")
     task.render_template_fields(template_context())
     arguments = shlex.split(task.bash_command)
     settings = tyro.cli(keep_house.Settings, args=arguments[arguments.index("jobs.keep_house") + 1 :])
-    assert settings == keep_house.Settings(warehouse="/srv/bread salt/warehouse", delete=True, keep_ages_days=35)
+    assert settings == keep_house.Settings(warehouse="/srv/bread salt/warehouse", delete=True, keep_ages_days=60)
 
 
 def test_models_are_retired_only_if_the_chain_has_a_model_store(load_dags, fake_python, template_context, tmp_path):

@@ -169,8 +169,8 @@ def test_counts_that_cannot_be_made_again_are_deleted_only_with_the_flag(warehou
     assert all(Warehouse(str(warehouse)).has_rows(name, DATE) for name in tables)
     erase.main(settings(warehouse, tmp_path / "empty", receipt_id=ids[:1], delete_counts=True))
     assert not any(Warehouse(str(warehouse)).has_rows(name, DATE) for name in tables)
-    measures = Warehouse(str(warehouse)).rows("analytics/run_quality", "measure")["measure"].to_pylist()
-    assert {"counts_deleted", "cashier_counts_deleted"} <= set(measures)
+    jobs = Warehouse(str(warehouse)).rows("analytics/run_quality", "job")["job"].to_pylist()
+    assert set(jobs) == {"score_photos", "match_receipts"}
 
 
 def test_a_date_whose_ages_are_deleted_is_not_counted_again(warehouse, cleaned, ids):

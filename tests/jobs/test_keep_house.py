@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from jobs import keep_house
+from jobs import build_affinity, keep_house
 from jobs.tables.duck import connect
 from jobs.tables.retention import AGES, CASHIER_COUNTS, COUNTS, QUARANTINE, Retention
 from jobs.tables.schemas import WAREHOUSE
@@ -109,7 +109,7 @@ def test_a_second_run_deletes_nothing(root, capsys):
     assert {(line[2], line[3]) for line in lines} == {("0", "0")}
 
 
-def test_windows_with_deleted_counts_are_neither_stale_nor_summed(root):
+def test_windows_with_deleted_counts_are_neither_stale_nor_published(root):
     """The published windows of a date are more complete than those that could be published after the deletion."""
     with connect(str(root), restricted=True) as connection:
         before = read_versions(connection)
@@ -119,10 +119,23 @@ def test_windows_with_deleted_counts_are_neither_stale_nor_summed(root):
         after = read_versions(connection)
     assert [date for date, version in after.items() if version.counts_deleted] == DATES[:5]
     assert stale_dates(after) == DATES[5 + 27 :]
-    last_deleted, next_date = DATES[4], DATES[5]
-    assert window_dates(after, next_date).used == [next_date]
-    assert last_deleted in window_dates(after, next_date).left_out
     assert {window_dates(after, date).hash for date in DATES} == {window_dates(before, date).hash for date in DATES}
+    with pytest.raises(
+        InputError, match=rf"the windows of {DATES[31]} contain dates whose counts are deleted, such as {DATES[4]}"
+    ):
+        build_affinity.main(build_affinity.Settings(warehouse=str(root), business_date=DATES[31]))
+
+
+def test_counts_that_were_deleted_before_their_report_was_written_are_marked_later(root):
+    report = Warehouse(str(root)).rows("analytics/run_quality", first=DATES[0], last=DATES[0])
+    line = report.select(WAREHOUSE["analytics/run_quality"].row_schema.names)
+    empty = line.schema.empty_table()
+    Warehouse(str(root)).replace("analytics/run_quality", empty, DATES[0], job="count_purchases")
+    run(root, delete=True, keep_counts_days=35)
+    Warehouse(str(root)).replace("analytics/run_quality", line, DATES[0], job="count_purchases")
+    run(root, delete=True, keep_counts_days=35)
+    with connect(str(root), restricted=True) as connection:
+        assert read_versions(connection)[DATES[0]].counts_deleted
 
 
 def test_a_date_that_is_counted_again_is_not_marked_as_deleted(root):

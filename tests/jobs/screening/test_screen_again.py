@@ -88,7 +88,7 @@ def test_backfill_and_rebuild_leave_the_rows_of_a_clean_run(
 
 def delete_counts(warehouse, date: dt.date) -> None:
     opened = Warehouse(str(warehouse))
-    mark_deleted(opened, MARKERS[COUNTS], [date])
+    mark_deleted(opened, MARKERS[COUNTS], date)
     for name in (COUNTS, SALES):
         delete_dates(opened, name, date)
 
