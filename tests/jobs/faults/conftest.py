@@ -84,7 +84,14 @@ def published(counted_warehouse: Callable[..., Path]) -> Path:
     for date in (YESTERDAY, DATE):
         for job in (build_affinity, screen_cashiers):
             job.main(job.Settings(business_date=date, warehouse=str(warehouse)))
-    make_old(warehouse, OFFERS, "restricted/cashier_screening", "restricted/store_screening", f"{REPORTS}:build_affinity")
+    make_old(
+        warehouse,
+        "analytics/age_bands",
+        OFFERS,
+        "restricted/cashier_screening",
+        "restricted/store_screening",
+        f"{REPORTS}:build_affinity",
+    )
     return warehouse
 
 
@@ -143,9 +150,7 @@ def screening(screened: Path, tmp_path_factory: pytest.TempPathFactory) -> Trial
 
 
 @pytest.fixture(scope="module")
-def rebuild(
-    published: Path, counted_warehouse: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> Trial:
+def rebuild(published: Path, counted_warehouse: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Trial:
     """`rebuild_windows` after the counts of a date have changed."""
     folder = tmp_path_factory.mktemp("rebuild")
     start, warehouse = shutil.copytree(published, folder / "start"), folder / "warehouse"

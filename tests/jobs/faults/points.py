@@ -268,4 +268,3 @@ class Writes:
             return text
         relative_to = os.readlink(f"/proc/self/fd/{folder}") if isinstance(folder, int) and folder > 2 else os.getcwd()  # noqa: PTH109
         return f"{relative_to}/{text}"
-
