@@ -7,7 +7,7 @@ SHELL := bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check constraints bench-scale bench-publish bench-score bench-affinity bench-cashiers bench-ablations bench-kernel clean java uv
+.PHONY: help demo test check constraints bench-scale bench-publish bench-score bench-year bench-affinity bench-cashiers bench-ablations bench-kernel clean java uv
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -37,6 +37,9 @@ bench-publish: .venv ## measure build_affinity for a million receipts and 10,000
 
 bench-score: .venv java ## measure the photos scored per second on this machine
 	python tests/bench/bench_score.py
+
+bench-year: .venv ## measure what a year of nights and weekly housekeeping leave on disk (20 minutes)
+	OMP_NUM_THREADS=1 python tests/bench/bench_year.py
 
 bench-affinity: .venv ## measure the corrected index against known truth (40 minutes): [PURCHASES=CHAIN]
 	OMP_NUM_THREADS=1 python tests/bench/bench_affinity.py $(if $(PURCHASES),--purchases '$(PURCHASES)')

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseHook, BaseSensorOperator, Context
+from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -54,10 +56,17 @@ PUBLICATION_FLAGS = (
 )
 """For the shell commands of the programs that publish windows, so that they all publish the same."""
 
-SCREENING_FLAGS = "".join(
-    f" {shlex.quote(flag)}" for flag in shlex.split(os.environ.get("BREAD_SALT_SCREENING_FLAGS", ""))
-)
+
+def _flags(variable: str) -> str:
+    """Return the flags that an environment variable contains, each after a space and quoted for the shell."""
+    return "".join(f" {shlex.quote(flag)}" for flag in shlex.split(os.environ.get(variable, "")))
+
+
+SCREENING_FLAGS = _flags("BREAD_SALT_SCREENING_FLAGS")
 """For the shell commands of the programs that screen cashiers."""
+
+RETENTION_FLAGS = _flags("BREAD_SALT_RETENTION_FLAGS")
+"""For the shell command of `jobs.keep_house`."""
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """Environment of the same programs: their matrices are small. On two busy cores, several threads took 81 s of CPU
@@ -68,8 +77,24 @@ _SHUTDOWN_SECONDS = 3
 """Airflow sends SIGKILL to the task five seconds after SIGTERM."""
 
 
+_EXIT_CODE_2 = re.compile(
+    r"Error code is: 2\."  # of spark-submit in client mode
+    r"|Kubernetes spark exit code is: 2\b"
+    r"|exit_code=2\b"  # Kubernetes, where the provider follows the pod
+    r"|User application exited with status 2\b"  # YARN's diagnostics
+)
+"""How the errors of the Spark provider show that the job ended with exit code 2.
+
+Spark's own clusters run no Python driver in cluster mode, and their errors (`Driver ... exited with status FAILED`)
+show no exit code.
+"""
+
+
 class SparkJobOperator(SparkSubmitOperator):
-    """Submits one of our jobs. Does not retry after exit code 2: wrong input or configuration."""
+    """Submits one of our jobs. Does not retry after exit code 2: wrong input or configuration.
+
+    Any other exit code is retried, also 75, which a job gives for a temporary fault.
+    """
 
     def _get_hook(self) -> SparkSubmitHook:
         """Submit locally if the connection does not exist (the provider would submit to YARN)."""
@@ -86,9 +111,10 @@ class SparkJobOperator(SparkSubmitOperator):
         """Run the job."""
         try:
             super().execute(context)
-        except AirflowException as error:
-            if "Error code is: 2." in str(error):
-                raise AirflowFailException(f"{self.task_id}: see the line 'error: ...' above") from error
+        except (AirflowException, RuntimeError) as error:
+            if _EXIT_CODE_2.search(str(error)):
+                place = "above, or in cluster mode in the log of the driver"
+                raise AirflowFailException(f"{self.task_id}: see the line 'error: ...' {place}") from error
             raise
 
     def on_kill(self) -> None:
@@ -124,6 +150,30 @@ class ProgramOperator(BashOperator):
         except AirflowTaskTimeout as error:
             self.on_kill()  # Airflow calls it only for AirflowTaskTimeout, which is converted here
             raise AirflowFailException(f"{self.task_id} reached its execution_timeout; clear it to continue") from error
+
+
+class AskingProgramOperator(ProgramOperator, SkipMixin):
+    """Runs one of our programs. The tasks that follow ask a person; they run only if the program says so.
+
+    Args:
+        ask_on_exit_code: with this exit code the task succeeds and the next tasks run. With 0 they are skipped.
+    """
+
+    inherits_from_skipmixin = True
+
+    def __init__(self, *, ask_on_exit_code: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.ask_on_exit_code = ask_on_exit_code
+
+    def execute(self, context: Context) -> None:
+        """Run the program."""
+        try:
+            super().execute(context)
+        except AirflowException as error:
+            if str(error).endswith(f"exit code {self.ask_on_exit_code}."):
+                return
+            raise
+        self.skip(context["ti"], context["task"].get_direct_relatives(upstream=False))
 
 
 class NoActiveRunSensor(BaseSensorOperator):

@@ -3,14 +3,17 @@ r"""### What each age group bought, one business date per night.
 **Does**: waits for the files of a date in the landing zone, estimates the age on every till photo
 (`score_photos`), assigns the ages to receipts (`match_receipts`), counts the purchases by age
 (`count_purchases`), publishes what each age band buys over the last days (`build_affinity`), screens the cashiers
-who sell age-restricted goods (`screen_cashiers`), and checks the written tables (`checks`).
+who sell age-restricted goods (`screen_cashiers`), compares the estimated ages with those of earlier dates
+(`watch_ages`), and checks the written tables (`checks`). `warnings` prints which stores and tills have changed; it
+never fails the run.
 
 **Writes** that date of the Delta tables under `<warehouse>/restricted` and `<warehouse>/analytics`. A run
 replaces its date in every table, so repeating it is safe.
 
 **Read by** category managers and the offers team (`analytics`), auditors (`restricted`; the tables
 of cashiers only by named ones). A DAG that needs
-a checked date is scheduled on the asset `bread_salt_analytics`: only `checks`, the last task, updates it. A DAG
+a checked date is scheduled on the asset `bread_salt_analytics`: only `checks` updates it, and the event's `extra`
+contains the `business_date`, because a backfill checks others than the newest. A DAG
 that also reads earlier dates is scheduled on `bread_salt_windows` instead, see `rebuild_windows`.
 
 **A missed run** loses no data, because the landing zone keeps its files. Until it is repeated, readers have
@@ -32,13 +35,18 @@ are UTC), and an end after 02:00 of the last day:
 Nightly and backfill runs may overlap: writers of different dates do not conflict. A run that reads while another
 deletes old versions of the tables of cashiers fails and is retried.
 
+**What a failure means and what to type**: `README.md` beside this file.
+
 **Setup** on every Airflow machine:
 
 - Airflow Variables `bread_salt_landing`, `bread_salt_warehouse` (paths or URIs) and `bread_salt_model` (a
   folder: `<store>/current` where `train_age_model` runs), or in the environment as
   `AIRFLOW_VAR_BREAD_SALT_LANDING` and so on.
 - Connection `spark_default` as JSON, `{"conn_type": "spark", "host": "spark://HOST:7077"}`. Without it the
-  jobs run locally, `local[*]`. `spark-submit` on the `PATH`.
+  jobs run locally, `local[*]`. `spark-submit` on the `PATH`. In cluster deploy mode (on YARN and Kubernetes
+  only, because Spark's own clusters run no Python driver there) the job's exit code is read from the output of
+  `spark-submit`; if the output does not show it, a job with wrong input is retried in vain. Kubernetes needs the Python
+  package `apache-airflow-providers-cncf-kubernetes`.
 - `BREAD_SALT_AGE_BANDS`: names of the age bands, separated by spaces, such as
   `under_18 18-29 30-44 45-59 60_plus`, which is the default. They must cover the ages 0 to 120. Dates are counted
   by year of age, so new bands need no recount: the next run publishes all its windows with them.
@@ -50,6 +58,8 @@ deletes old versions of the tables of cashiers fails and is retried.
 - `BREAD_SALT_SCREENING_FLAGS`: flags of `screen_cashiers`, such as `--hour-blocks 6 14 20 --review-ratio 0.6`. Default:
   none. A chain whose receipts have no `cashier_id` has no screening. Before the first night with one, meet the
   conditions in `sql/auditor/README.md`, such as a data protection impact assessment.
+- `BREAD_SALT_MAX_LINE_FIGURE`: the largest amount and quantity of a receipt line, for a currency with small units.
+  Default: 1,000,000.
 - `BREAD_SALT_DRIVER_MEMORY`: memory of each Spark driver. Default: `4g`.
 - `BREAD_SALT_TIME_ZONE`: the chain's time zone, such as `Europe/Vienna`. Default: `UTC`.
 - `BREAD_SALT_PYTHON`: the interpreter, on workers and executors, in which this project is installed. Default:
@@ -66,7 +76,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.sensors.bash import BashSensor
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, Asset, Context, CronDataIntervalTimetable, Param
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import DagRunProtocol
 from bread_salt import (
@@ -82,7 +92,10 @@ from bread_salt import (
     SparkJobOperator,
 )
 
+ANALYTICS = Asset("bread_salt_analytics")
+
 KERNEL_PHOTOS = os.environ.get("BREAD_SALT_KERNEL_PHOTOS", "")
+MAX_LINE_FIGURE = os.environ.get("BREAD_SALT_MAX_LINE_FIGURE", "")
 
 
 def business_date(params: Mapping[str, Any], dag_run: DagRunProtocol) -> str:
@@ -105,6 +118,12 @@ def business_date(params: Mapping[str, Any], dag_run: DagRunProtocol) -> str:
     )
 
 
+def add_business_date(context: Context, _result: Any) -> None:
+    """Add the business date to the event of the asset."""
+    date = business_date(context["params"], context["dag_run"])
+    context["outlet_events"][ANALYTICS].extra = {"business_date": date}
+
+
 with DAG(
     dag_id="nightly_purchase_analytics",
     doc_md=__doc__,
@@ -123,19 +142,29 @@ with DAG(
         "retries": 2,
         "retry_delay": timedelta(minutes=5),
         # For the Spark jobs. Configure GPUs in the cluster: with a local master these settings hang.
-        "conf": {"spark.log.level": "WARN"},  # 10 log lines instead of 119
+        "conf": {
+            "spark.log.level": "WARN",  # 10 log lines instead of 119
+            "spark.python.worker.faulthandler.enabled": "true",  # a crash in native code (torch, Arrow) shows its stack
+            # Shows where a worker hangs. A healthy task ends sooner.
+            "spark.python.worker.tracebackDumpIntervalSeconds": "600",
+        },
         "driver_memory": os.environ.get("BREAD_SALT_DRIVER_MEMORY", "4g"),  # a local master has no other memory
         "env_vars": {"PYSPARK_PYTHON": PYTHON},  # otherwise Spark's workers start the first python3 on the PATH
+        "durable": False,  # on YARN, reconnecting to a running driver needs the address of its REST API
     },
     tags=["bread-salt"],
 ) as dag:
     await_landing = BashSensor(
         task_id="await_landing",
         # The sensor waits for its program even if it is killed or times out, so the program gets a limit of its own:
-        # the object store may not answer.
+        # the object store may not answer. After 124 and 137, which tell that it was ended, the sensor checks again.
+        # With warehouse and model, what can't become right by waiting fails now and not in six hours.
         bash_command=f"timeout --kill-after=10 240 {QUOTED_PYTHON} -m jobs.await_landing"
         " --business-date {{ business_date(params, dag_run) | quote }}"
-        " --landing {{ var.value.bread_salt_landing | quote }}",
+        " --landing {{ var.value.bread_salt_landing | quote }}"
+        " --warehouse {{ var.value.bread_salt_warehouse | quote }}"
+        " --model {{ var.value.bread_salt_model | quote }}"
+        " || { code=$?; [ $code -lt 124 ] && exit $code; exit 75; }",
         retry_exit_code=75,
         mode="reschedule",  # frees the worker slot between two checks
         poke_interval=timedelta(minutes=5),
@@ -179,6 +208,7 @@ with DAG(
             "--landing={{ var.value.bread_salt_landing }}",
             "--warehouse={{ var.value.bread_salt_warehouse }}",
             f"--time-zone={TIME_ZONE}",
+            *([f"--max-line-figure={MAX_LINE_FIGURE}"] if MAX_LINE_FIGURE else []),
         ],
         execution_timeout=timedelta(hours=2),
     )
@@ -203,6 +233,16 @@ with DAG(
         execution_timeout=timedelta(hours=1),
     )
 
+    watch_ages = ProgramOperator(
+        task_id="watch_ages",
+        bash_command=f"{QUOTED_PYTHON} -m jobs.watch_ages"
+        " --business-date {{ business_date(params, dag_run) | quote }}"
+        " --warehouse {{ var.value.bread_salt_warehouse | quote }}",
+        env=ONE_THREAD,
+        append_env=True,
+        execution_timeout=timedelta(hours=1),
+    )
+
     checks = BashOperator(
         task_id="checks",
         bash_command=f"{QUOTED_PYTHON} -m jobs.query checks --restricted --expect-empty"
@@ -210,7 +250,19 @@ with DAG(
         " --warehouse {{ var.value.bread_salt_warehouse | quote }}",
         retries=0,  # a second run would give the same result
         execution_timeout=timedelta(minutes=30),
-        outlets=[Asset("bread_salt_analytics")],
+        outlets=[ANALYTICS],
+        post_execute=add_business_date,
     )
 
-    await_landing >> score_photos >> match_receipts >> count_purchases >> [build_affinity, screen_cashiers] >> checks
+    warnings = BashOperator(
+        task_id="warnings",
+        bash_command=f"{QUOTED_PYTHON} -m jobs.query warnings --restricted"
+        " --param business_date={{ business_date(params, dag_run) | quote }}"
+        " --warehouse {{ var.value.bread_salt_warehouse | quote }} || exit 99",
+        skip_on_exit_code=99,  # a person reads warnings: if they can't be printed, the tables are right nevertheless
+        retries=0,
+    )
+
+    await_landing >> score_photos >> match_receipts >> count_purchases
+    count_purchases >> [build_affinity, screen_cashiers, watch_ages] >> checks
+    watch_ages >> warnings

@@ -2,7 +2,9 @@ r"""### A new age model each month, put into use only if it is better.
 
 **Does**: describes the labelled set (`explore`), trains a model on it (`train`), evaluates that model beside
 the current one (`evaluate`), and makes it the current model if the paired comparison shows that it is better
-(`promote`). If it is not better, `promote` is skipped and the run succeeds.
+(`promote`). If it is not better, `promote` is skipped and the run succeeds. If the two can't be compared, or the store
+has no model yet, a person is asked (`ask`): after an approval the model becomes current (`promote_approved`), after a
+rejection nothing changes.
 
 **Writes** the pages `explore-<run>.html` and `evaluation-<run>/evaluation.html` into the reports. They show photos of
 people. Into the model store it writes the model `candidates/age-<run>`, its copy `<version>`, the link `current` and
@@ -20,16 +22,17 @@ when the task is retried or cleared. If ImageNet weights have become available o
     airflow dags trigger train_age_model --conf '{"preset": "quick"}'
 
 **If photos are added** to the labelled set, two models are compared on the photos that both held out; a photo stays
-in its part. `promote` fails if these photos are too few, and `evaluate` fails if the store has no model. Then decide
-yourself. This command promotes without comparison:
+in its part. If these photos are too few, the run waits up to two weeks for a person, like the first run of a store.
+Read the evaluation page and the log of `promote`, then choose Approve or Reject under "Required Actions" of the run.
+The question occupies no worker. Without an answer `ask` fails; clear it to ask again.
 
-    python -m model.promote <store>/candidates/age-<run> --store <store> --force "labels of November"
+This command returns to an earlier model; `promote` prints it each time:
 
-The same command with `<store>/<version>` returns to an earlier model. `promote` prints it each time.
+    python -m model.promote <store>/<version> --store <store> --force "worse at the tills"
 
 **Setup** on every Airflow machine, in addition to the setup of `nightly_purchase_analytics`:
 
-- A store with a first model, promoted manually after somebody has looked at its evaluation.
+- A store: an empty folder. The first run asks a person before it promotes the first model.
 - Airflow Variables `bread_salt_labelled` (the labelled set), `bread_salt_model_store` and `bread_salt_reports`, all
   folders, or in the environment as `AIRFLOW_VAR_BREAD_SALT_LABELLED` and so on.
 - `BREAD_SALT_PRESET=quick` on machines without a GPU. The default, `full`, needs a GPU.
@@ -42,9 +45,10 @@ import re
 import shlex
 from datetime import datetime, timedelta
 
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 from airflow.sdk.types import DagRunProtocol
-from bread_salt import POOL, QUOTED_PYTHON, TIME_ZONE, ProgramOperator
+from bread_salt import POOL, QUOTED_PYTHON, TIME_ZONE, AskingProgramOperator, ProgramOperator
 
 PRESETS = ["quick", "full", "original"]
 PRESET = os.environ.get("BREAD_SALT_PRESET", "full")
@@ -92,22 +96,46 @@ with DAG(
 
     evaluate = ProgramOperator(
         task_id="evaluate",
-        bash_command=f"{QUOTED_PYTHON} -m model.evaluate"
+        # The first model is evaluated alone.
+        bash_command="store={{ var.value.bread_salt_model_store | quote }};"
+        ' [ -e "$store/current" ] && set -- --against "$store/current";'
+        f" {QUOTED_PYTHON} -m model.evaluate"
         " --model {{ var.value.bread_salt_model_store | quote }}/candidates/age-{{ run_name(dag_run) }}"
         " --data {{ var.value.bread_salt_labelled | quote }}"
-        " --against {{ var.value.bread_salt_model_store | quote }}/current"
-        " --out {{ var.value.bread_salt_reports | quote }}/evaluation-{{ run_name(dag_run) }}",
+        " --out {{ var.value.bread_salt_reports | quote }}/evaluation-{{ run_name(dag_run) }}"
+        ' "$@"',
         pool=POOL,
         execution_timeout=timedelta(hours=1),
     )
 
-    promote = ProgramOperator(
+    promote = AskingProgramOperator(
         task_id="promote",
         bash_command=f"{QUOTED_PYTHON} -m model.promote"
         " {{ var.value.bread_salt_model_store | quote }}/candidates/age-{{ run_name(dag_run) }}"
-        " --store {{ var.value.bread_salt_model_store | quote }}",
+        " --store {{ var.value.bread_salt_model_store | quote }} --compared-only",
         skip_on_exit_code=99,  # the model is not better than the current one
+        ask_on_exit_code=98,  # the models were not compared
         execution_timeout=timedelta(minutes=30),
     )
 
-    explore >> train >> evaluate >> promote
+    ask = ApprovalOperator(
+        task_id="ask",
+        subject="Use the new age model without a comparison?",
+        body="The store has no current model, or the two models can't be compared: the log of `promote` says why.\n\n"
+        "- Model: `{{ var.value.bread_salt_model_store }}/candidates/age-{{ run_name(dag_run) }}`\n"
+        "- Evaluation: `{{ var.value.bread_salt_reports }}/evaluation-{{ run_name(dag_run) }}/evaluation.html`\n\n"
+        "Approve: the nightly runs use it from now on. Reject: nothing changes.",
+        response_timeout=timedelta(days=14),  # the next run, a month later, waits for this one
+        retries=0,  # a retry would ask again
+    )
+
+    promote_approved = ProgramOperator(
+        task_id="promote_approved",
+        bash_command=f"{QUOTED_PYTHON} -m model.promote"
+        " {{ var.value.bread_salt_model_store | quote }}/candidates/age-{{ run_name(dag_run) }}"
+        " --store {{ var.value.bread_salt_model_store | quote }}"
+        " --force {{ ('approved in run ' ~ dag_run.run_id) | quote }}",
+        execution_timeout=timedelta(minutes=30),
+    )
+
+    explore >> train >> evaluate >> promote >> ask >> promote_approved

@@ -277,8 +277,9 @@ def main(settings: Settings) -> None:
     """Read, estimate, protect, write."""
     bands = age_bands(settings.age_bands)
     with Night(settings, "build_affinity") as night, connect(settings.warehouse, restricted=True) as connection:
-        window_of = window_dates(read_versions(connection, *longest_window(night.date)), night.date)
-        check_unchanged(settings.warehouse, night.date, window_of)
+        versions = read_versions(connection, *longest_window(night.date))
+        window_of = window_dates(versions, night.date)
+        check_unchanged(settings.warehouse, night.date, versions)
         band_rows = pa.Table.from_pylist([band._asdict() for band in bands], WAREHOUSE[BANDS].row_schema)
         connection.register("bands", band_rows)
         cells, measures = publish_windows(connection, settings, window_of, bands)

@@ -18,7 +18,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 import sql
-from jobs.tables.duck import Answer, connect, execute, register_tables, render
+from jobs.tables.answers import Answer, render
+from jobs.tables.duck import connect, execute, register_tables
+from jobs.tables.faults import explained
+from jobs.tables.landing import open_place
 from jobs.tables.schemas import LANDING, UNDATED
 from jobs.tables.windows import WINDOW_DAYS
 from model.cli import InputError, run
@@ -60,10 +63,12 @@ def register_sources(connection: duckdb.DuckDBPyConnection, landing: str, truth:
     Raises:
         InputError: a table of the landing zone or ages.csv is missing.
     """
+    place = open_place(landing, "--landing")
     hive = ds.partitioning(pa.schema([BUSINESS_DATE]), flavor="hive")
     sources = {
         f"landing/{table}": _dataset(
-            f"{landing.rstrip('/')}/{table}",
+            f"{place.path}/{table}",
+            filesystem=place.filesystem,
             schema=schema if table in UNDATED else schema.append(BUSINESS_DATE),
             format="parquet",
             partitioning=hive,
@@ -135,7 +140,7 @@ def _dataset(path: str, **layout: object) -> ds.Dataset:
 
 def main(settings: Settings) -> None:
     """Print every comparison as a table."""
-    with connect(settings.warehouse, restricted=True) as connection:
+    with explained(settings.warehouse), connect(settings.warehouse, restricted=True) as connection:
         register_sources(connection, settings.landing, settings.truth)
         for heading, answer in compare(connection, settings.business_date, settings.window_days):
             print(f"{heading}\n\n{render(answer)}\n")

@@ -7,6 +7,7 @@ products of the date, `restricted/cashier_daily_counts`, `restricted/age_restric
 - The unit of the first two is a receipt with a known age, of the cashiers' counts any usable receipt. It contains an
   item if the net quantity, returns subtracted, is above zero.
 - A line of an unknown or rejected receipt, of an unknown product, or with an impossible figure goes to quarantine.
+- A figure is possible if it is a number from minus to plus `--max-line-figure`, both included.
 - Goods are restricted if their legal age in the catalogue of the date is above zero.
 - A restricted receipt whose `id_checked` is null is a good receipt: the check is counted as unknown.
 - A receipt of a staffed till without `cashier_id` is in no table of cashiers; the report says whether there are some.
@@ -25,8 +26,8 @@ from jobs.tables import quarantine
 from jobs.tables.night import LandingSettings, Night
 from model.cli import InputError, run
 
-MAX_FIGURE = 1e9
-"""Largest quantity or amount of a line, so that sums in ten-thousandths fit into 64 bits."""
+MAX_LINE_FIGURE = 1e11
+"""Largest bound of a line. A double represents every ten-thousandth up to 9e11."""
 
 ALCOHOL_AGE = 18
 
@@ -43,8 +44,15 @@ class Settings(LandingSettings):
 
     time_zone: str = "UTC"
     """Time zone of the stores, an IANA name such as Europe/Madrid; it gives a receipt its local hour."""
+    max_line_figure: float = 1_000_000
+    """Largest quantity or amount of a line, returns included; an amount is in the currency of the store. The default is
+    for currencies such as the euro; for those with small units, such as the Indonesian rupiah, give 1,000,000,000."""
 
     def __post_init__(self) -> None:
+        if not 0 < self.max_line_figure <= MAX_LINE_FIGURE:
+            raise InputError(
+                f"--max-line-figure is {self.max_line_figure:g}; it must be above 0 and at most {MAX_LINE_FIGURE:.0f}"
+            )
         # Names without a slash, such as EST, are outdated, and Java does not know all of them.
         known = self.time_zone == "UTC" or ("/" in self.time_zone and self.time_zone in zoneinfo.available_timezones())
         if not known:
@@ -62,7 +70,9 @@ def screen_products(products: DataFrame) -> DataFrame:
     return quarantine.screen(products, "products", [required, negative])
 
 
-def screen_lines(lines: DataFrame, products: DataFrame, receipts: DataFrame, rejected_receipts: DataFrame) -> DataFrame:
+def screen_lines(
+    lines: DataFrame, products: DataFrame, receipts: DataFrame, rejected_receipts: DataFrame, max_figure: float
+) -> DataFrame:
     """Mark the receipt lines that can't be used, with a reason.
 
     Args:
@@ -70,6 +80,7 @@ def screen_lines(lines: DataFrame, products: DataFrame, receipts: DataFrame, rej
         products: usable products.
         receipts: landing table `receipts`; only `receipt_id` is read.
         rejected_receipts: quarantine rows of the date's receipts; only `key` is read.
+        max_figure: largest quantity and amount, positive or negative.
     """
     known = products.select("product_id", F.lit(True).alias("product_known"))
     rejected = rejected_receipts.select(F.col("key").alias("receipt_id"), F.lit(True).alias("rejected"))
@@ -86,7 +97,7 @@ def screen_lines(lines: DataFrame, products: DataFrame, receipts: DataFrame, rej
         "receipt_lines",
         [
             quarantine.missing_value(*lines.columns),
-            quarantine.Defect("impossible_figure", ~(_is_figure("quantity") & _is_figure("amount")), _figures()),
+            quarantine.Defect("impossible_figure", ~_are_figures(max_figure), _figures()),
             quarantine.Defect("receipt_unknown", F.col("receipt_known").isNull(), F.lit("no such receipt on the date")),
             quarantine.Defect("receipt_quarantined", F.col("rejected"), F.lit("its receipt is in quarantine")),
             quarantine.Defect(
@@ -98,8 +109,9 @@ def screen_lines(lines: DataFrame, products: DataFrame, receipts: DataFrame, rej
     )
 
 
-def _is_figure(name: str) -> Column:
-    return ~F.isnan(name) & (F.abs(F.col(name)) <= MAX_FIGURE)
+def _are_figures(largest: float) -> Column:
+    # Spark's NaN is above every number.
+    return (F.abs(F.col("quantity")) <= largest) & (F.abs(F.col("amount")) <= largest)
 
 
 def _figures() -> Column:
@@ -230,7 +242,8 @@ def main(settings: Settings) -> None:
         products = quarantine.used(screened_products, "products")
         rejected = night.read("restricted/quarantine").where("source_table = 'receipts'")
         landed = night.landing("receipts")
-        screened = screen_lines(night.landing("receipt_lines"), products, landed, rejected).persist()
+        landed_lines = night.landing("receipt_lines")
+        screened = screen_lines(landed_lines, products, landed, rejected, settings.max_line_figure).persist()
         night.set_aside("products", screened_products)
         night.set_aside("receipt_lines", screened)
         lines, ages = quarantine.used(screened, "receipt_lines"), night.read("restricted/receipt_ages")

@@ -24,7 +24,8 @@ from model.cli import run
 DATE = sample_chain.Settings.first_date
 DAG = "nightly_purchase_analytics"
 SHOWN = re.compile(
-    r"\b(?:score_photos|match_receipts|count_purchases|build_affinity|screen_cashiers|checks/\w+): .*?(?= \[airflow|$)"
+    r"\b(?:score_photos|match_receipts|count_purchases|build_affinity|screen_cashiers|watch_ages|warning|checks/\w+): "
+    r".*?(?= \[airflow|$)"
 )
 """The part of Airflow's log that is shown on the screen."""
 

@@ -1,4 +1,4 @@
-"""Run all steps of one or more nights without Airflow: score, match, count, publish, screen, check.
+"""Run the steps of one or more nights without Airflow: score, match, count, publish, screen, watch, check.
 
 The dates are run oldest first. A date that fails stops the run. At the end, the published windows of other dates that
 contain one of them are rebuilt, once for all dates; see `rebuild_windows`.
@@ -11,13 +11,21 @@ import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from jobs import build_affinity, count_purchases, match_receipts, rebuild_windows, score_photos, screen_cashiers
+from jobs import (
+    build_affinity,
+    count_purchases,
+    match_receipts,
+    rebuild_windows,
+    score_photos,
+    screen_cashiers,
+    watch_ages,
+)
 from jobs.query import passes_checks
 from jobs.tables.landing import landing_files, open_place
 from jobs.tables.schemas import LANDING
 from model.cli import InputError, run
 
-STEPS = (score_photos, match_receipts, count_purchases, build_affinity, screen_cashiers)
+STEPS = (score_photos, match_receipts, count_purchases, build_affinity, screen_cashiers, watch_ages)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +44,8 @@ class Settings(rebuild_windows.Settings):
     """Largest difference between the clocks of a camera and its till, seconds."""
     time_zone: str = count_purchases.Settings.time_zone
     """Time zone of the stores, an IANA name such as Europe/Madrid; it gives a receipt its local hour."""
+    max_line_figure: float = count_purchases.Settings.max_line_figure
+    """Largest quantity or amount of a line, returns included; an amount is in the currency of the store."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,7 +58,7 @@ class Settings(rebuild_windows.Settings):
 def main(settings: Settings) -> None:
     """Run the steps and the checks of each date, then rebuild the windows of the other dates."""
     dates = sorted(set(settings.business_date))
-    landing = open_place(settings.landing)
+    landing = open_place(settings.landing, "--landing")
     for date in dates:
         for table in LANDING:  # a missing table must fail before the first step writes
             landing_files(landing, table, date)

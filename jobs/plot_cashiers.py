@@ -29,6 +29,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 import sql
 from jobs.tables.duck import ReadSettings, connect
+from jobs.tables.faults import explained
 from jobs.tables.private_files import write_private
 from model.cli import InputError, run
 
@@ -285,7 +286,7 @@ def svg(rows: Sequence[Row], window_days: int) -> str:
 def main(settings: Settings) -> None:
     """Read, draw, write."""
     parameters = {"business_date": settings.business_date, "window_days": settings.window_days}
-    with connect(settings.warehouse, restricted=True) as connection:
+    with explained(settings.warehouse), connect(settings.warehouse, restricted=True) as connection:
         rows = connection.sql(sql.load("screening/funnel"), params=parameters).to_arrow_table().to_pylist()
     if not rows:
         date = settings.business_date or "any date"

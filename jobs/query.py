@@ -14,17 +14,21 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import duckdb
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 import sql
-from jobs.tables.duck import Answer, ReadSettings, connect, dollars, execute, parameters_of, render
+from jobs.tables.answers import Answer, Layout, render
+from jobs.tables.duck import ReadSettings, connect, dollars, execute, parameters_of
+from jobs.tables.faults import explained
 from model.cli import InputError, run
 
-FOLDERS = ("analyst", "auditor", "checks")
+FOLDERS = ("analyst", "auditor", "checks", "warnings")
 """Folders of shipped statements in DuckDB's dialect over warehouse tables."""
+
+WARNINGS = "warnings/"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,14 +41,19 @@ class Settings(ReadSettings):
     param: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE")] = ()
     """Value of $NAME; repeatable. Default of $business_date: newest of analytics.age_category_affinity."""
 
-    format: Literal["table", "csv", "json"] = "table"
-    """Output format. Nulls are NULL in a table, empty in csv and null in json."""
+    format: Layout = "table"
+    """Output format. Nulls are NULL in a table, empty in csv and null in json; so are NaN and infinity in json. A table
+    and csv show control characters as escapes such as \\x1b; csv keeps tabs and line breaks, in quotes."""
+
+    spreadsheet: FlagCreatePairsOff[bool] = False
+    """In csv, write texts for a spreadsheet: a quote before =, +, - and @, so that none is taken for a formula."""
 
     restricted: FlagCreatePairsOff[bool] = False
     """Show the tables of the restricted zone too."""
 
     expect_empty: FlagCreatePairsOff[bool] = False
-    """Exit with code 1 if a statement returns rows. Print only row counts, as logs have more readers than tables."""
+    """Exit with code 1 if a statement returns rows. Print only row counts, as logs have more readers than tables. Rows
+    of `warnings` never change the exit code."""
 
 
 def statements(named: str) -> dict[str, str]:
@@ -137,10 +146,24 @@ def failed_checks(connection: duckdb.DuckDBPyConnection, business_date: dt.date)
     return {name: answer for name, answer in answers.items() if answer.rows}
 
 
+def warn(answers: Mapping[str, Answer], warehouse: str, given: Mapping[str, object]) -> None:
+    """Print one line for each statement of `warnings` that has rows: their number, and how to see them."""
+    flags = " ".join(["--restricted", *(f"--param {name}={value}" for name, value in given.items())])
+    for name, answer in answers.items():
+        if answer.rows and name.startswith(WARNINGS):
+            seen = f"to see them: python -m jobs.query {name} {flags} --warehouse {warehouse}"
+            print(f"warning: {name.removeprefix(WARNINGS)}: {len(answer.rows)} rows; {seen}", file=sys.stderr)
+
+
 def passes_checks(warehouse: str, business_date: dt.date) -> bool:
-    """Return whether all checks of a date pass; otherwise print their numbers of rows, and how to see the rows."""
-    with connect(warehouse, restricted=True) as connection:
+    """Return whether all checks of a date pass; otherwise print their numbers of rows, and how to see the rows.
+
+    Warnings of the date are printed in one line each, and fail nothing.
+    """
+    given = {"business_date": business_date}
+    with explained(warehouse), connect(warehouse, restricted=True) as connection:
         failed = failed_checks(connection, business_date)
+        warn(answer_each(connection, statements("warnings"), given), warehouse, given)
     for name, answer in failed.items():
         print(f"{name}: {len(answer.rows)} rows", file=sys.stderr)
     if failed:
@@ -151,17 +174,22 @@ def passes_checks(warehouse: str, business_date: dt.date) -> bool:
 
 def main(settings: Settings) -> None:
     """Print the rows of each statement, or with `expect_empty` their number."""
+    if settings.spreadsheet and settings.format != "csv":
+        raise InputError(f"--spreadsheet is for --format csv; found --format {settings.format}")
     named, given = statements(settings.statement), parse_parameters(settings.param)
     if not settings.restricted and any(name.startswith("auditor/") for name in named):
         raise InputError(f"{settings.statement} reads tables about persons, for auditors only; add --restricted")
-    answers = answer_each(connect(settings.warehouse, restricted=settings.restricted), named, given)
+    with explained(settings.warehouse):
+        answers = answer_each(connect(settings.warehouse, restricted=settings.restricted), named, given)
     for name, answer in answers.items():
         if settings.expect_empty or len(answers) > 1:
             print(f"{name}: {len(answer.rows)} rows", file=sys.stderr)
         if not settings.expect_empty:
-            print(render(answer, settings.format))
-    if settings.expect_empty and any(answer.rows for answer in answers.values()):
-        sys.exit(1)
+            print(render(answer, settings.format, spreadsheet=settings.spreadsheet))
+    if settings.expect_empty:
+        warn(answers, settings.warehouse, given)
+        if any(answer.rows and not name.startswith(WARNINGS) for name, answer in answers.items()):
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from jobs import build_affinity, screen_cashiers
 from jobs.query import passes_checks
 from jobs.tables.duck import connect
+from jobs.tables.faults import explained
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
 from jobs.tables.windows import Versions, longest_window, read_versions, stale_dates
@@ -46,7 +47,7 @@ class Settings(build_affinity.PublicationSettings, screen_cashiers.ScreeningSett
 
 def current_versions(warehouse: str, *dates: dt.date) -> dict[dt.date, Versions]:
     """Return the versions of now, of all dates or of those between two; see `read_versions`."""
-    with connect(warehouse, restricted=True) as connection:
+    with explained(warehouse), connect(warehouse, restricted=True) as connection:
         return read_versions(connection, *dates)
 
 

@@ -26,6 +26,7 @@ from jobs.stats.cases import (
     SIGNIFICANCE,
     p_asked_less_often,
 )
+from jobs.tables.answers import Answer, render
 from jobs.tables.case_files import (
     ANSWERS,
     QUESTIONS,
@@ -37,7 +38,8 @@ from jobs.tables.case_files import (
     read_answers,
     store_answers,
 )
-from jobs.tables.duck import Answer, ReadSettings, render
+from jobs.tables.duck import ReadSettings
+from jobs.tables.faults import explained
 from jobs.tables.private_files import write_private
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError, run
@@ -225,15 +227,16 @@ def caveat_of(warehouse: Warehouse, cases: Sequence[Case]) -> str:
 
 def main(settings: Settings) -> None:
     """Run the command."""
-    match settings.command:
-        case ListBatches(warehouse=warehouse):
-            print(render(list_batches(open_cases(warehouse).cases)))
-        case Export() as command:
-            export(command)
-        case Import() as command:
-            import_answers(command)
-        case Verdict() as command:
-            verdict(command)
+    with explained(settings.command.warehouse):
+        match settings.command:
+            case ListBatches(warehouse=warehouse):
+                print(render(list_batches(open_cases(warehouse).cases)))
+            case Export() as command:
+                export(command)
+            case Import() as command:
+                import_answers(command)
+            case Verdict() as command:
+                verdict(command)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ and quarantine.
   scores. A `photo_id` always refers to the same image.
 - An event goes to quarantine, and its file is not opened, if it has no id, store, till, path or capture time, if its
   store has no receipt on the date, or if its path is outside the landing zone.
-- A photo has a row with status `unreadable` and is in quarantine if its file is missing, can't be read or decoded, is
-  too large, or is a link out of the landing zone.
+- Of the usable events with the same path, the earliest is used; the others go to quarantine.
+- A photo has a row with status `unreadable` and is in quarantine if its file is missing, no regular file, can't be read
+  or decoded, is too large, or is a link out of the landing zone.
 - The pairs are those of the model's held-out photos, or of `--kernel-photos`. These are scored each time: 10 s for
   1,000 photos on a CPU. A model folder without readable held-out photos has no pairs, and affinity indices of the date
   are not corrected.
@@ -19,6 +20,7 @@ and quarantine.
 import datetime as dt
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -49,7 +51,7 @@ PHOTOS_PER_TASK = 5_000
 MIN_PHOTOS_OF_MEAN = 10
 """A mean age of fewer photos is not reported."""
 
-FAULTS_OF_THE_FILE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM)
+FAULTS_OF_THE_FILE = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO)
 
 SCORE = StructType(
     [
@@ -86,7 +88,7 @@ def screen_events(events: DataFrame, stores: DataFrame, business_date: dt.date) 
     """
     known = stores.select("store_id", F.lit(True).alias("store_known")).dropDuplicates()
     detail = F.format_string("store %s has no receipt on the date", F.col("store_id"))
-    return quarantine.screen(
+    screened = quarantine.screen(
         events.join(F.broadcast(known), on="store_id", how="left").select(*events.columns, "store_known"),
         "photo_events",
         [
@@ -101,6 +103,7 @@ def screen_events(events: DataFrame, stores: DataFrame, business_date: dt.date) 
             quarantine.Defect("unknown_store", F.col("store_known").isNull(), detail),
         ],
     )
+    return quarantine.reject_repeated(screened, "path", key="photo_id", order=["captured_at"])
 
 
 def photo_reader(landing: Place) -> Callable[[str], bytes]:
@@ -114,13 +117,11 @@ def photo_reader(landing: Place) -> Callable[[str], bytes]:
     local_root = os.path.realpath(root) if isinstance(filesystem, fs.LocalFileSystem) else None
 
     def read(path: str) -> bytes:
-        if local_root and not os.path.realpath(f"{root}/{path}").startswith(f"{local_root}/"):
-            raise UnreadablePhotoError("path_outside_landing", "a link leads out of the landing zone")
         try:
+            if local_root:
+                return _read_local(local_root, path)
             with filesystem.open_input_file(f"{root}/{path}") as file:
-                size = file.size()
-                if size > MAX_PHOTO_BYTES:
-                    raise UnreadablePhotoError("file_too_large", f"{size} bytes")
+                _check_size(file.size())
                 content: bytes = file.read()
                 return content
         except FileNotFoundError:
@@ -128,11 +129,36 @@ def photo_reader(landing: Place) -> Callable[[str], bytes]:
         except OSError as error:
             if error.errno in FAULTS_OF_THE_FILE:
                 raise UnreadablePhotoError("file_unreadable", os.strerror(error.errno)) from None
-            if filesystem.get_file_info(f"{root}/{path}").type == fs.FileType.Directory:
+            if not local_root and filesystem.get_file_info(f"{root}/{path}").type == fs.FileType.Directory:
                 raise UnreadablePhotoError("file_unreadable", "a folder, not a file") from None
             raise
 
     return read
+
+
+def _read_local(root: str, path: str) -> bytes:
+    """Read a file below `root`, which has no links. Whoever fills the landing zone may change the file meanwhile."""
+    real = os.path.realpath(f"{root}/{path}")
+    if not real.startswith(f"{root}/"):
+        raise UnreadablePhotoError("path_outside_landing", "a link leads out of the landing zone")
+    # Checked before it is opened, because opening a FIFO or a device has effects, and once more as opened.
+    _check_regular(Path(real).stat())
+    descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123  pathlib opens no descriptors
+        _check_regular(os.fstat(descriptor))
+        return file.read(MAX_PHOTO_BYTES + 1)
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+        raise UnreadablePhotoError("file_unreadable", f"{kind}, not a file")
+    _check_size(status.st_size)
+
+
+def _check_size(n_bytes: int) -> None:
+    if n_bytes > MAX_PHOTO_BYTES:
+        raise UnreadablePhotoError("file_too_large", f"{n_bytes} bytes")
 
 
 def age_scorer(landing: Place, model: Path, version: str) -> Callable[[Column], Column]:
@@ -197,7 +223,7 @@ def mean_age_years() -> Column:
 def main(settings: Settings) -> None:
     """Run the job."""
     model = settings.model.resolve()  # a promotion can move the link during the run
-    version = predict.version(model)
+    version = predict.check(model)
     with Night(settings, "score_photos", landing_tables=["photo_events", "receipts"]) as night:
         print(f"score_photos: model {version} on {predict.prepare(model)}", flush=True)
         errors = age_errors.read(model, settings.kernel_photos)

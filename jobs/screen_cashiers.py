@@ -10,7 +10,6 @@ Out: `restricted/cashier_screening` and `restricted/store_screening` of the date
 - A window without restricted sales, or without other receipts as a control, screens nobody; the report says so. The
   report says nothing else of the result, not even numbers: every analyst reads it.
 - A window with a date whose counts are deleted is not screened again; its rows stay.
-- Rows that are due are deleted, and their files too; see `jobs/tables/expiry.py`.
 """
 
 import datetime as dt
@@ -32,8 +31,8 @@ from jobs.stats.screening import Rule, Screening, Window
 from jobs.tables.cases import CASES, UNITS, draw_cases
 from jobs.tables.cashier_counts import CashierCounts, read_counts, table_of
 from jobs.tables.duck import connect
-from jobs.tables.expiry import COUNTS, KEEP_DAYS, SCREENING, STORES, expire
 from jobs.tables.night import DateSettings, Night, WarehouseSettings
+from jobs.tables.retention import SCREENING, STORES
 from jobs.tables.warehouse import Warehouse
 from jobs.tables.windows import WindowDates, check_unchanged, longest_window, read_versions, window_dates
 from model.cli import InputError, run
@@ -234,7 +233,7 @@ def screen_windows(
     settings: Settings,
     window_of: WindowDates,
     constants: Mapping[str, object],
-    newest_deleted: dt.date,
+    deleted: Sequence[dt.date],
 ) -> Screened:
     """Screen the windows that end with the business date.
 
@@ -243,12 +242,13 @@ def screen_windows(
         settings: flags.
         window_of: dates of the longest window.
         constants: columns with one value in all windows.
-        newest_deleted: counts of this date and of earlier ones are deleted.
+        deleted: dates of the longest window whose counts are deleted.
     """
     screened = Screened()
     for days in tqdm(sorted(settings.screening_days), "screen_cashiers", unit="window"):
         dates = window_of.within(settings.business_date, days)
-        if any(date <= newest_deleted for date in dates):  # with a part of its counts, a window would look complete
+        if any(date > settings.business_date - dt.timedelta(days) for date in deleted):
+            # With a part of its counts, a window would look complete.
             screened.obstacles[days] = "counts_deleted"
             continue
         counts = read_counts(connection, dates, settings.hour_blocks)
@@ -269,12 +269,12 @@ def main(settings: Settings) -> None:
     with Night(settings, "screen_cashiers") as night, connect(settings.warehouse, restricted=True) as connection:
         versions = read_versions(connection, *longest_window(night.date))
         window_of = window_dates(versions, night.date)
-        check_unchanged(settings.warehouse, night.date, window_of)
+        check_unchanged(settings.warehouse, night.date, versions)
         warehouse = Warehouse(settings.warehouse)
         as_of = warehouse.newest_date() or night.date
         constants = {"model_version": versions[night.date].model_version}
-        newest_deleted = as_of - dt.timedelta(KEEP_DAYS[COUNTS])
-        screened = screen_windows(connection, settings, window_of, constants, newest_deleted)
+        deleted = [date for date, version in versions.items() if version.cashier_counts_deleted]
+        screened = screen_windows(connection, settings, window_of, constants, deleted)
         obstacles = {f"obstacle_{days}_days": obstacle for days, obstacle in screened.obstacles.items()}
         night.measure(windows_hash=window_of.hash, **obstacles)
         night.update(SCREENING, lambda existing: screened.with_kept(existing, screened.cashiers))
@@ -290,7 +290,6 @@ def main(settings: Settings) -> None:
             draw=partial(draw_batch, rng=np.random.default_rng()),
         )
         night.update(CASES, lambda existing: draw(existing=existing))
-        expire(warehouse)
 
 
 if __name__ == "__main__":

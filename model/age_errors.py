@@ -17,7 +17,8 @@ from tqdm import tqdm
 from model import kernel
 from model.cli import InputError
 from model.network import N_AGES
-from model.photos.data import UnreadablePhotoError, read_labels
+from model.photos.data import read_labels
+from model.photos.image_file import UnreadablePhotoError
 from model.predict import AgePredictor, score_photos
 from model.release import contents
 

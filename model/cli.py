@@ -16,11 +16,22 @@ class InputError(Exception):
     """
 
 
+TRY_AGAIN = 75
+"""Exit code EX_TEMPFAIL."""
+
+
+class TryAgainError(Exception):
+    """A temporary fault: the same command is likely to succeed later. The program exits with code 75 (EX_TEMPFAIL).
+
+    Examples: another writer replaced the same date, a file was removed while it was read, the storage did not answer.
+    """
+
+
 def run(main: Callable[[Settings], None], settings: type[Settings], default: Settings | None = None) -> NoReturn:
     """Parse the command line into `settings`, call `main` with it and exit.
 
-    Exit code 0: `main` returned. Exit code 2: a wrong flag, or an `InputError`. Any other exception is a defect and
-    keeps its traceback.
+    Exit code 0: `main` returned. Exit code 2: a wrong flag, or an `InputError`. Exit code 75: a `TryAgainError`. Any
+    other exception is a defect and keeps its traceback.
 
     Args:
         main: the program.
@@ -34,9 +45,18 @@ def run(main: Callable[[Settings], None], settings: type[Settings], default: Set
         unset = tyro.MISSING_NONPROP if default is None else default
         main(tyro.cli(settings, description=module.__doc__, default=unset))
         sys.stdout.flush()
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    except (InputError, TryAgainError) as error:
+        print(f"error: {on_one_line(str(error))}", file=sys.stderr)
+        sys.exit(TRY_AGAIN if isinstance(error, TryAgainError) else 2)
     except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
+
+
+def on_one_line(text: str) -> str:
+    r"""Return a text with every control character written as an escape: a file name may contain any.
+
+    >>> print(on_one_line("part\n1.parquet"))
+    part\n1.parquet
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

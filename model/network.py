@@ -5,6 +5,7 @@ Ages are completed years, as in the labels: `real_age` 30 is bin 30 of the distr
 """
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -43,8 +44,14 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.head not in get_args(Head):
             raise InputError(f"head is {self.head!r}; it must be one of {', '.join(get_args(Head))}")
-        if not 32 <= self.image_size <= 512:
-            raise InputError(f"image_size is {self.image_size} pixels; it must be between 32 and 512")
+        if type(self.image_size) is not int or not 32 <= self.image_size <= 512:
+            raise InputError(f"image_size is {self.image_size!r:.80} pixels; it must be a whole number from 32 to 512")
+        for name, values, least in (("mean", self.mean, -math.inf), ("std", self.std, 0)):
+            are_usable = all(type(value) in (int, float) and least < value < math.inf for value in values)
+            if len(values) != 3 or not are_usable:
+                raise InputError(
+                    f"{name} is {values!r:.80}; it must be three finite numbers{' above 0' * (least == 0)}"
+                )
 
 
 class AgeNetwork(nn.Module):

@@ -19,9 +19,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model import compiled, precision
+from model.cli import InputError
 from model.evaluation import calibration
-from model.network import decode
-from model.photos.data import MAX_PHOTO_BYTES, LabelledPhotos, Pixels, UnreadablePhotoError, decode_photo
+from model.network import AgeNetwork, decode
+from model.photos.data import LabelledPhotos
+from model.photos.decoding import MAX_PHOTO_BYTES, Pixels, decode_photo
+from model.photos.image_file import UnreadablePhotoError
 from model.release import checkpoint
 
 __all__ = [
@@ -29,6 +32,8 @@ __all__ = [
     "AgePredictor",
     "PhotoScore",
     "UnreadablePhotoError",
+    "check",
+    "load",
     "network_output",
     "prepare",
     "score_photos",
@@ -38,6 +43,33 @@ __all__ = [
 
 prepare = compiled.prepare
 version = checkpoint.version
+
+
+def load(folder: Path) -> tuple[AgeNetwork, calibration.Calibration | None]:
+    """Return the network and the calibration of a model folder; None where it has none.
+
+    Raises:
+        InputError: as `checkpoint.load`, or the calibration can't be used.
+    """
+    network = checkpoint.load(folder)
+    # A calibration file that is not part of the version must not change the results of that version.
+    if calibration.FILE not in checkpoint.read_model_json(folder)["sha256"]:
+        return network, None
+    path = folder / calibration.FILE
+    try:
+        return network, calibration.parse(checkpoint.read_json(path))
+    except ValueError as error:
+        raise InputError(f"{path} can't be used: {error}") from None
+
+
+def check(folder: Path) -> str:
+    """Return the version of a model folder, after loading everything that scoring needs: 1 s.
+
+    Raises:
+        InputError: as `load`.
+    """
+    load(folder)
+    return version(folder)
 
 
 class PhotoScore(NamedTuple):
@@ -86,14 +118,10 @@ class AgePredictor:
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.version = version(folder)
-        network = checkpoint.load(folder)
+        network, stored = load(folder)
         self.image_size = network.config.image_size
         self.batch_size = batch_size or (256 if self.device.type == "cuda" else 32)
-        # A calibration file that is not part of the version must not change the results of that version.
-        is_calibrated = calibration.FILE in checkpoint.read_model_json(folder)["sha256"]
-        stored = folder / calibration.FILE
-        loaded = calibration.load(stored.read_text(encoding="utf-8")) if is_calibrated else None
-        self.calibration = loaded and loaded.to(self.device)
+        self.calibration = stored and stored.to(self.device)
         native = precision.native_dtype(self.device)
         package = compiled.path(folder, self.version, native)
         self._forward: Callable[[Tensor], Tensor]

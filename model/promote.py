@@ -11,8 +11,8 @@ line for each change.
 - The first model of a store is not compared.
 - Each promotion prints the command that goes back to the model before: it promotes that model's copy in the store.
 
-Exit code 0: the model is current. Exit code 2: wrong input or configuration; fix it. Exit code 99: the model is valid
-but not better.
+Exit code 0: the model is current. Exit code 2: wrong input or configuration; fix it. Exit code 98, with
+`--compared-only`: a person decides, because there was no comparison. Exit code 99: the model is valid but not better.
 """
 
 import shlex
@@ -23,8 +23,9 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from model import predict
 from model.cli import InputError, run
 from model.evaluation import metrics
 from model.release import checkpoint, contents
@@ -32,6 +33,9 @@ from model.release.store import copy_in, current_version, locked, make_current, 
 
 NOT_BETTER = 99
 """Exit code on which Airflow's BashOperator skips a task: it does not fail, and sends no alert."""
+
+NOT_COMPARED = 98
+"""Exit code after which the DAG asks a person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,9 @@ class Settings:
     """Folder of the promoted models; it must exist."""
     force: Annotated[str | None, arg(metavar="REASON")] = None
     """Promote the model whatever the comparison says. The reason is written to the history."""
+    compared_only: FlagCreatePairsOff[bool] = False
+    """Promote only after a comparison: the first model of a store, and a model that can't be compared with the current
+    one, end with exit code 98 and change nothing."""
 
     def __post_init__(self) -> None:
         if self.force is not None and not self.force.strip():
@@ -114,17 +121,17 @@ def compare(candidate: Path, current: Path) -> Comparison:
     )
 
 
-def promote(model: Path, store: Path, reason: str | None) -> bool:
-    """Make a model current if it is better or a reason is given; returns whether it is current now."""
-    checkpoint.load(model)  # fails now, not at night, if the network can't be rebuilt
-    version, current = checkpoint.version(model), current_version(store)
+def promote(model: Path, store: Path, reason: str | None, *, compared_only: bool = False) -> int:
+    """Make a model current if it is better or a reason is given; returns the exit code."""
+    # Fails now, not at night, if the model can't be used.
+    version, current = predict.check(model), current_version(store)
     if version == current:
         is_replaced = copy_in(store, model, version)
         print(f"{version} is current already: {'its damaged copy was replaced' if is_replaced else 'nothing changed'}.")
-        return True
+        return 0
     comparison = None
     if current is None:
-        print(f"{store} has no current model to compare with.")
+        print(f"Not compared: {store} has no current model.")
     else:
         try:
             comparison = compare(model, verified_copy(store, current))
@@ -132,19 +139,24 @@ def promote(model: Path, store: Path, reason: str | None) -> bool:
             print(f"current   {current}: MAE {comparison.mae_before_years:.2f} years on the same photos")
             print(f"The candidate is {comparison.verdict}.")
         except InputError as error:
-            if reason is None:
+            if reason is None and not compared_only:
                 raise
             print(f"Not compared: {error}")
+    if comparison is None and compared_only and reason is None:
+        print(
+            f"{version} was not promoted: somebody must decide. To promote it:\n    {command_to_promote(model, store)}"
+        )
+        return NOT_COMPARED
     if comparison and not comparison.is_better and reason is None:
         print(f"{version} was not promoted, {current} stays current.")
-        return False
+        return NOT_BETTER
     copy_in(store, model, version)
     facts = asdict(comparison) if comparison else None
     make_current(store, version, comparison=facts, reason=reason)
     print(f"{version} is current now{f', by force: {reason}' if reason else ''}.")
     if current is not None:
         print(f"To go back to {current}:\n    {command_to_promote(store / current, store)}")
-    return True
+    return 0
 
 
 def command_to_promote(model: Path, store: Path) -> str:
@@ -159,8 +171,9 @@ def command_to_promote(model: Path, store: Path) -> str:
 def main(settings: Settings) -> None:
     """Lock the store and promote."""
     with locked(settings.store):
-        if not promote(settings.model, settings.store, settings.force):
-            sys.exit(NOT_BETTER)
+        code = promote(settings.model, settings.store, settings.force, compared_only=settings.compared_only)
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

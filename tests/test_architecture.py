@@ -83,7 +83,7 @@ def test_jobs_import_only_the_modules_for_them_from_the_model():
     assert wrong == set()
 
 
-RUNS_OTHERS = {"jobs/nightly.py", "jobs/rebuild_windows.py", "jobs/demo.py"}
+RUNS_OTHERS = {"jobs/nightly.py", "jobs/rebuild_windows.py", "jobs/erase.py", "jobs/demo.py"}
 """Programs that import and run other programs."""
 
 

@@ -62,6 +62,7 @@ def add_bad_rows(tables: Tables, date: dt.date, rng: np.random.Generator) -> tup
             bad_event | {"photo_id": "traversal", "path": "../../../etc/hostname"},
             bad_event | {"photo_id": "nowhere", "store_id": "NO-SUCH-STORE"},
             bad_event | {"photo_id": "notime", "captured_at": None},
+            event | {"photo_id": "again", "captured_at": event["captured_at"] + dt.timedelta(seconds=1)},
         ],
         "receipts": [receipt, closing | swapped | {"receipt_id": "CLOSES-BEFORE-IT-OPENS"}],
         "receipt_lines": [
@@ -76,6 +77,7 @@ def add_bad_rows(tables: Tables, date: dt.date, rng: np.random.Generator) -> tup
         "unknown_store": ["nowhere"],
         "no_capture_time": ["notime"],
         "photo_event_delivered_twice": [event["photo_id"]],
+        "photo_named_by_another_event": ["again"],
         "receipt_delivered_twice": [receipt["receipt_id"]],
         "line_delivered_twice": [[line["receipt_id"], line["line_no"]]],
         "unknown_product": [[buyer["receipt_id"], 99]],

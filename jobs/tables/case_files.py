@@ -16,9 +16,10 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 from deltalake.exceptions import TableNotFoundError
 
+from jobs.tables.answers import as_text_cell
 from jobs.tables.cases import CASES, answered_delete_after
 from jobs.tables.warehouse import Warehouse
-from model.cli import InputError
+from model.cli import InputError, TryAgainError
 
 QUESTIONS = ("looks_under_25", "id_seen")
 ANSWERS = ("yes", "no", "unclear")
@@ -95,16 +96,6 @@ def export_text(cases: Sequence[Case], time_zone: str) -> str:
         shown = {**case, "opened_at": case["opened_at"].astimezone(zone).isoformat(), **dict.fromkeys(QUESTIONS, "")}
         writer.writerow([as_text_cell(shown[name]) for name in SHOWN])
     return text.getvalue()
-
-
-def as_text_cell(value: str | None) -> str:
-    """Return a cell of one line that no spreadsheet takes for a formula; ids come from stores.
-
-    >>> as_text_cell("=1+1"), as_text_cell("r-17")
-    ("'=1+1", 'r-17')
-    """
-    text = "".join(character if character.isprintable() else " " for character in value or "").strip()
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def read_answers(file: Path) -> Answers:
@@ -195,7 +186,7 @@ def store_answers(table: CaseTable, answers: Answers, reviewer: str, now: dt.dat
         change = partial(_answered, newest=table.newest, by_case=by_case, reviewer=reviewer, now=now)
         try:
             table.warehouse.update(CASES, date, change)
-        except RuntimeError as error:
+        except TryAgainError as error:
             raise InputError(f"{error}; answers stored before: {', '.join(stored) or 'none'}") from None
         stored.append(str(date))
     return len({case["batch_id"] for case in answered})

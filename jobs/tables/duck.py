@@ -1,22 +1,21 @@
-"""Query the warehouse with DuckDB: a locked connection to tables and views, a single SELECT, and the answer as text."""
+"""Query the warehouse with DuckDB: a locked connection to tables and views, a single SELECT."""
 
-import csv
 import dataclasses
 import datetime as dt
-import io
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
-from tabulate import tabulate
 
 import sql
+from jobs.tables.answers import Answer
 from jobs.tables.compatibility import check_schemas
+from jobs.tables.faults import explain
+from jobs.tables.landing import open_warehouse
 from jobs.tables.schemas import WAREHOUSE, is_restricted
 from model.cli import InputError
 
@@ -35,14 +34,6 @@ class ReadSettings:
             raise InputError(f"--warehouse is required: the environment has no {WAREHOUSE_VARIABLE}")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Answer:
-    """Column names, and the rows in the order in which the statement returns them."""
-
-    columns: list[str]
-    rows: list[tuple[Any, ...]]
-
-
 def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConnection:
     """Return a connection that sees the warehouse's tables as of now and nothing else.
 
@@ -54,11 +45,13 @@ def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConne
     names = [name for name in WAREHOUSE if restricted or not is_restricted(name)]
     names.sort(key=lambda name: name != "analytics/run_quality")
     # The reports are opened first. Otherwise a job that ends now could report rows that we do not see.
-    shown = {name: f"{warehouse.rstrip('/')}/{name}" for name in names}
+    root = open_warehouse(warehouse).uri
+    shown = {name: f"{root}/{name}" for name in names}
     try:
         written = {name: DeltaTable(uri) for name, uri in shown.items() if DeltaTable.is_deltatable(uri)}
     except (DeltaError, OSError, ValueError) as error:
-        raise InputError(f"--warehouse {warehouse}: {one_line(error)}") from error
+        known = explain(error, warehouse)
+        raise known or InputError(f"--warehouse {warehouse}: {one_line(error)}") from error
     if not written:
         raise InputError(f"--warehouse {warehouse} contains no Delta table; expected any of {', '.join(shown)}")
     check_schemas(warehouse, written)
@@ -100,6 +93,7 @@ def execute(connection: duckdb.DuckDBPyConnection, statement: str, parameters: M
 
     Raises:
         InputError: it is not a single SELECT, it takes other parameters than those given, or DuckDB fails.
+        duckdb.Error: a file of a table can't be read; `faults.explained` names it.
     """
     takes = parameters_of(connection, statement)
     if takes != set(parameters):
@@ -108,6 +102,8 @@ def execute(connection: duckdb.DuckDBPyConnection, statement: str, parameters: M
         cursor = connection.execute(statement, _typed(parameters) or None)
         return Answer(columns=[column[0] for column in cursor.description or []], rows=cursor.fetchall())
     except duckdb.Error as error:
+        if "reading the stream registered as" in str(error):  # a fault of a file, not of the statement
+            raise
         raise InputError(one_line(error) + _hint(connection, statement, error)) from error
 
 
@@ -125,33 +121,6 @@ def parameters_of(connection: duckdb.DuckDBPyConnection, statement: str) -> set[
         types = ", ".join(entry.type.name for entry in parsed) or "none"
         raise InputError(f"only a single SELECT is allowed here; found: {types}")
     return set(parsed[0].named_parameters)
-
-
-def render(answer: Answer, layout: Literal["table", "csv", "json"] = "table") -> str:
-    """Return the rows as text. Nulls are NULL in a table, empty in csv and null in json (a list of objects).
-
-    >>> print(render(Answer(columns=["band", "n"], rows=[("18-29", 20), ("60_plus", None)])))
-    band        n
-    -------  ----
-    18-29      20
-    60_plus  NULL
-    """
-    if layout == "json":
-        return json.dumps([dict(zip(answer.columns, row, strict=True)) for row in answer.rows], indent=1, default=str)
-    if layout == "csv":
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([answer.columns, *answer.rows])
-        return text.getvalue().rstrip("\n")
-    return tabulate(answer.rows, answer.columns, missingval="NULL", disable_numparse=_text_columns(answer) or False)
-
-
-def _text_columns(answer: Answer) -> list[int]:
-    """Return the numbers of the text columns: a product_id of digits must not be formatted as a number."""
-    return [
-        number
-        for number in range(len(answer.columns) if answer.rows else 0)
-        if not any(isinstance(row[number], int | float) for row in answer.rows)
-    ]
 
 
 def one_line(error: Exception) -> str:

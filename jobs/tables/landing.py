@@ -4,9 +4,12 @@ Uses Arrow only, so that the checks run before Spark starts.
 """
 
 import datetime as dt
+import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +17,17 @@ from pyarrow import fs
 
 from jobs.tables.schemas import LANDING, UNDATED
 from model.cli import InputError
+
+FIRST_DATE, LAST_DATE = dt.date(2000, 1, 1), dt.date(2100, 1, 1)
+"""Other business dates are typing errors. Windows and retention add days to a date, which overflows near year 9999."""
+
+UNFINISHED = (".tmp", ".part", "._copying_")
+"""Endings of files that a transfer is still writing; the last one is that of `hdfs dfs -put`."""
+
+N_NAMES_SHOWN = 5
+
+_UNSAFE_FOR_DELTA = re.compile(r"[\[\]|^\\]|%[0-9A-Fa-f]{2}|[\x00-\x1f\x7f]")
+"""delta-rs 1.6 crashes on brackets, `|` and `^`, takes a backslash for `/`, and decodes `%41` in some calls only."""
 
 
 class Place(NamedTuple):
@@ -27,26 +41,76 @@ class Place(NamedTuple):
     spark_prefix: str
     """Prefix of `path` in Spark: `file://`, `s3a://`, ..."""
 
+    def for_spark(self, path: str) -> str:
+        r"""Return a path within the filesystem as Spark reads it, which takes paths as glob patterns.
 
-def open_place(uri: str) -> Place:
-    """Open a folder or URI.
+        Spark's option `__globPaths__=false` is no help: with it, n files with such characters are read n times each.
+        """
+        return self.spark_prefix + re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
+
+
+def open_place(uri: str, flag: str = "folder") -> Place:
+    """Open a folder or URI. A leading `~` is the home folder.
+
+    Args:
+        uri: folder or URI.
+        flag: name of the setting, for messages.
 
     Raises:
-        InputError: pyarrow does not support this kind of URI.
+        InputError: the text is empty or no path, or pyarrow does not support this kind of URI.
     """
+    wanted = "give a folder or a URI such as s3a://bucket/path"
+    if not uri.strip() or "\0" in uri or uri != uri.encode(errors="ignore").decode():
+        raise InputError(f"{flag} {uri!r} is empty or not a path; {wanted}")
     if "://" not in uri:
-        path = str(Path(uri).resolve())
+        try:
+            path = str(Path(uri).expanduser().resolve())
+        except (RuntimeError, OSError) as error:  # no home folder; a loop of links
+            raise InputError(f"{flag} {uri!r} can't be opened: {error}; {wanted}") from None
         return Place(path, fs.LocalFileSystem(), path, "file://")
     scheme, _, rest = uri.partition("://")
     try:
         # s3a is Hadoop's name for what pyarrow calls s3.
         filesystem, path = fs.FileSystem.from_uri(f"s3://{rest}" if scheme == "s3a" else uri)
     except pa.ArrowInvalid as error:
-        raise InputError(
-            f"{uri!r} can't be opened: {error}; give a folder or a URI such as s3a://bucket/path"
-        ) from None
-    authority = rest.removesuffix(path) if rest.endswith(path) else ""
+        raise InputError(f"{flag} {uri!r} can't be opened: {error}; {wanted}") from None
+    except OSError as error:
+        if not re.search("libjvm|libhdfs", str(error)):
+            raise
+        reason = str(error).partition("\n")[0]
+        wanted = "set JAVA_HOME, HADOOP_HOME and CLASSPATH (the output of `hadoop classpath --glob`)"
+        raise InputError(f"{flag} {uri!r} can't be opened: {reason}; {wanted}") from None
+    if isinstance(filesystem, fs.LocalFileSystem):
+        return Place(path, filesystem, path, "file://")
+    authority = urlsplit(uri).netloc if path.startswith("/") else ""  # otherwise the path begins with the bucket
     return Place(uri.rstrip("/"), filesystem, path, f"{scheme}://{authority}")
+
+
+def open_warehouse(uri: str) -> Place:
+    """Open the root of the warehouse.
+
+    Raises:
+        InputError: as in `open_place`, or the path has characters that the Delta library does not support.
+    """
+    place = open_place(uri, "--warehouse")
+    if _breaks_spark(f"{place.path}/"):
+        raise InputError(f"--warehouse {uri!r} contains a colon and one of {{ }} * ?, which Spark does not support")
+    if unsafe := _UNSAFE_FOR_DELTA.search(place.path):
+        raise InputError(
+            f"--warehouse {uri!r} contains {unsafe[0]!r}, which Delta tables do not support; choose a path without "
+            r"[ ] | ^ \ control characters, and % followed by two hexadecimal digits"
+        )
+    return place
+
+
+def check_business_date(date: dt.date) -> None:
+    """Check that a business date can be one.
+
+    Raises:
+        InputError: it is before `FIRST_DATE` or after `LAST_DATE`.
+    """
+    if not FIRST_DATE <= date <= LAST_DATE:
+        raise InputError(f"--business-date {date} is not between {FIRST_DATE} and {LAST_DATE}")
 
 
 def table_folder(table: str, business_date: dt.date) -> str:
@@ -60,40 +124,111 @@ def table_folder(table: str, business_date: dt.date) -> str:
     return table if table in UNDATED else f"{table}/business_date={business_date}"
 
 
-def parquet_paths(filesystem: fs.FileSystem, folder: str) -> list[str]:
-    """Return the Parquet files in a folder, sorted. Names that start with `_` or `.` are incomplete files."""
-    entries = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-    named = (entry for entry in entries if entry.is_file and not entry.base_name.startswith(("_", ".")))
-    return sorted(entry.path for entry in named if entry.extension == "parquet")
+class Landed(NamedTuple):
+    """The entries of a landing folder, sorted."""
+
+    files: list[str]
+    """Paths of the Parquet files."""
+    unfinished: list[str]
+    """Names of files that a transfer is still writing."""
+
+
+def landed(place: Place, folder: str) -> Landed:
+    """List a landing folder. Names that start with `_` or `.` are ignored.
+
+    Args:
+        place: the landing zone.
+        folder: from `table_folder`.
+
+    Raises:
+        InputError: the folder has entries that no job would read; the message names them.
+    """
+    path = f"{place.path}/{folder}"
+    try:
+        entries = place.filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        shown = sorted((entry for entry in entries if entry.base_name[:1] not in ("_", ".")), key=lambda e: e.path)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} contains a name that is not UTF-8: {error.object!r}; rename it") from None
+    files, unfinished, strays = [], [], _dangling_links(place, path, {entry.base_name for entry in shown})
+    for entry in shown:
+        name = entry.base_name.lower()
+        if entry.is_file and name.endswith(UNFINISHED):
+            unfinished.append(entry.base_name)
+        elif entry.is_file and name.endswith(".parquet"):
+            files.append(entry.path)
+        else:
+            strays.append(f"{entry.base_name!r} ({_KINDS[entry.type]})")
+    if strays:
+        raise InputError(
+            f"{path} contains {_listed(strays)}; only files that end in .parquet are read. Move or rename the others "
+            "(names that start with _ or . are ignored)"
+        )
+    if colon := [file for file in files if _breaks_spark(file)]:
+        raise InputError(f"Spark can't read paths with a colon such as {_listed(colon)}; rename")
+    return Landed(files, unfinished)
+
+
+_KINDS = {fs.FileType.File: "file", fs.FileType.Directory: "folder", fs.FileType.Unknown: "no regular file"}
+
+
+def _dangling_links(place: Place, path: str, listed: set[str]) -> list[str]:
+    """Describe the entries of a local folder that Arrow does not list."""
+    if not (isinstance(place.filesystem, fs.LocalFileSystem) and Path(path).is_dir()):
+        return []
+    names = sorted(name for name in os.listdir(path) if name[0] not in "_." and name not in listed)  # noqa: PTH208
+    return [f"{name!r} (link to a missing file)" for name in names if not Path(path, name).exists()]
+
+
+def _breaks_spark(path: str) -> bool:
+    """Return whether Hadoop's paths take a part of a path for the scheme of a URI."""
+    folder, _, name = path.rpartition("/")
+    return ":" in name or (":" in folder and re.search(r"[\[\]{}*?\\]", path) is not None)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - N_NAMES_SHOWN} more" if len(names) > N_NAMES_SHOWN else ""
+    return ", ".join(names[:N_NAMES_SHOWN]) + more
 
 
 def landing_files(landing: Place, table: str, business_date: dt.date) -> list[str]:
     """Return the Parquet files of a landing table and date for Spark, after a check against the contract.
 
     Raises:
-        InputError: there is no file for the date, a file is not Parquet, or a column is missing or has a wrong type.
+        InputError: there is no file for the date, an entry is not a complete Parquet file, or a column is missing,
+            occurs twice or has a wrong type.
     """
-    folder = f"{landing.path}/{table_folder(table, business_date)}"
-    paths = parquet_paths(landing.filesystem, folder)
+    folder = table_folder(table, business_date)
+    paths, unfinished = landed(landing, folder)
+    if unfinished:
+        raise InputError(
+            f"{table} of {business_date} is not complete: {landing.path}/{folder} has {_listed(unfinished)}"
+        )
     if not paths:
-        raise InputError(f"{table} of {business_date} is missing: there is no Parquet file in {folder}")
+        raise InputError(f"{table} of {business_date} is missing: there is no Parquet file in {landing.path}/{folder}")
 
     def check(path: str) -> None:
         _check_columns(f"{table} of {business_date}", path, landing.filesystem, LANDING[table])
 
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(check, paths))
-    return [f"{landing.spark_prefix}{path}" for path in paths]
+    return [landing.for_spark(path) for path in paths]
 
 
 def _check_columns(table: str, path: str, filesystem: fs.FileSystem, expected: pa.Schema) -> None:
     try:
         with filesystem.open_input_file(path) as file:
             schema = pq.read_schema(file)
-    except pa.ArrowInvalid as error:
+    except PermissionError:
+        raise InputError(f"{table}: {path} can't be read: permission denied") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and "thrift" not in str(error):
+            raise
         raise InputError(f"{table}: {path} is not a Parquet file: {str(error).splitlines()[0]}") from None
     for column in expected:
-        if column.name not in schema.names:
+        same = [name for name in schema.names if name.lower() == column.name]  # Spark ignores case
+        if len(same) > 1:
+            raise InputError(f"{table}: column {column.name} occurs {len(same)} times in {path}: {', '.join(same)}")
+        if column.name not in same:
             raise InputError(f"{table} lacks column {column.name} ({column.type}) in {path}; found {schema.names}")
         column_type = schema.field(column.name).type
         if _parquet_type(column_type) != column.type:

@@ -12,9 +12,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.tables import quarantine
-from jobs.tables.landing import Place, landing_files, open_place
+from jobs.tables.faults import explain, explained
+from jobs.tables.landing import Place, check_business_date, landing_files, open_place
 from jobs.tables.schemas import LANDING, WAREHOUSE
-from jobs.tables.spark import check_java, spark_session
+from jobs.tables.spark import check_java, check_worker_python, spark_session
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError
 
@@ -24,6 +25,7 @@ NEEDS: Mapping[str, Sequence[str]] = {
     "count_purchases": ("match_receipts",),
     "build_affinity": ("count_purchases",),
     "screen_cashiers": ("count_purchases",),
+    "watch_ages": ("count_purchases",),
 }
 """The jobs of a night, in an order in which they can run, and the jobs whose report each requires."""
 
@@ -58,7 +60,7 @@ def with_dependants(job: str) -> list[str]:
     """Return a job and all jobs that depend on it, directly or not, in the order of `NEEDS`.
 
     >>> with_dependants("count_purchases")
-    ['count_purchases', 'build_affinity', 'screen_cashiers']
+    ['count_purchases', 'build_affinity', 'screen_cashiers', 'watch_ages']
     """
     jobs = [job]
     for later, needed in NEEDS.items():
@@ -90,10 +92,11 @@ class Night:
             landing_tables: tables of the landing zone that the job reads.
 
         Raises:
-            InputError: pyarrow does not read one of the URIs.
+            InputError: pyarrow does not read one of the URIs, or the date can't be a business date.
         """
         self.date = settings.business_date
-        self._place = open_place(settings.landing) if isinstance(settings, LandingSettings) else None
+        check_business_date(self.date)
+        self._place = open_place(settings.landing, "--landing") if isinstance(settings, LandingSettings) else None
         self._warehouse = Warehouse(settings.warehouse)
         self._job, self._landing_tables = job, landing_tables
         self._files: dict[str, list[str]] = {}
@@ -104,21 +107,24 @@ class Night:
         """Check the job's input and the warehouse.
 
         Raises:
-            InputError: Java is missing, a landing table is missing or breaks the contract, the warehouse can't be
-                written to or is from another version of this project, or a job that this job needs has not finished the
-                date.
+            InputError: Java is missing, PYSPARK_PYTHON is wrong, a landing table is missing or breaks the contract, the
+                warehouse can't be written to or is from another version of this project, or a job that this job needs
+                has not finished the date.
+            TryAgainError: the storage does not answer.
         """
-        if self._place:
-            check_java()
-        self._files = {table: landing_files(self.place, table, self.date) for table in self._landing_tables}
-        self._warehouse.check_writable()
-        self._warehouse.check_schemas()
-        for job in NEEDS[self._job]:
-            # Otherwise we would overwrite good rows with none.
-            if not self._warehouse.has_rows("analytics/run_quality", self.date, job=job):
-                raise InputError(
-                    f"{job} has not finished {self.date} in the warehouse {self._warehouse.uri}; run it first"
-                )
+        with explained(self._warehouse.uri):
+            if self._place:
+                check_java()
+                check_worker_python()
+            self._files = {table: landing_files(self.place, table, self.date) for table in self._landing_tables}
+            self._warehouse.check_writable()
+            self._warehouse.check_schemas()
+            for job in NEEDS[self._job]:
+                # Otherwise we would overwrite good rows with none.
+                if not self._warehouse.has_rows("analytics/run_quality", self.date, job=job):
+                    raise InputError(
+                        f"{job} has not finished {self.date} in the warehouse {self._warehouse.uri}; run it first"
+                    )
         return self
 
     @property
@@ -196,8 +202,14 @@ class Night:
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error_type is not None:
+        if error is not None:
+            if known := explain(error, self._warehouse.uri):
+                raise known from error
             return
+        with explained(self._warehouse.uri):
+            self._finish()
+
+    def _finish(self) -> None:
         lines = [
             {"source_table": table, "measure": name, "text" if isinstance(value, str) else "value": value}
             for table, measures in self._measures.items()

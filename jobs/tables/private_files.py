@@ -1,9 +1,41 @@
-"""Files about persons, which only their owner can read."""
+"""Files about persons: who can read them does not depend on the umask."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from model.cli import InputError
+
+OTHERS = 0o007
+"""Permissions of users who are neither the owner nor in the group."""
+
+
+@contextmanager
+def closed_to_others() -> Iterator[None]:
+    """Create files and folders that other users can't open, also those that the Delta writer creates.
+
+    The umask decides what the group may do, so that a chain can give its auditors access by the group.
+    """
+    umask = os.umask(0o777)
+    os.umask(umask | OTHERS)
+    try:
+        yield
+    finally:
+        os.umask(umask)
+
+
+def close_to_others(path: Path) -> bool:
+    """Take the permissions of other users from a file or folder; return whether they had some.
+
+    Raises:
+        PermissionError: another user owns it.
+    """
+    mode = path.lstat().st_mode
+    if path.is_symlink() or not mode & OTHERS:
+        return False
+    path.chmod(mode & 0o7777 & ~OTHERS)
+    return True
 
 
 def write_private(path: Path, text: str, *, overwrite: bool) -> None:

@@ -68,6 +68,29 @@ def screen(rows: DataFrame, table: str, defects: Sequence[Defect]) -> DataFrame:
     )
 
 
+def reject_repeated(screened: DataFrame, column: str, *, key: str, order: Sequence[str]) -> DataFrame:
+    """Reject good rows that have the same value of a column as another good row, and keep the first of them.
+
+    Args:
+        screened: from `screen`.
+        column: the column whose values must differ; the reason is its name and `_repeated`.
+        key: column of the key, which decides between rows of equal `order`.
+        order: columns by which a row is the first.
+    """
+    is_good = F.col("reason").isNull()
+    # Rejected rows are apart, so that they repeat nothing.
+    same = Window.partitionBy(is_good, column).orderBy(*order, key)
+    is_repeated = is_good & (F.row_number().over(same) > 1)
+    return screened.withColumns(
+        {
+            "reason": F.when(is_repeated, F.lit(f"{column}_repeated")).otherwise(F.col("reason")),
+            "detail": F.when(is_repeated, F.lit(f"another row has this {column}, and is earlier")).otherwise(
+                F.col("detail")
+            ),
+        }
+    )
+
+
 def used(screened: DataFrame, table: str) -> DataFrame:
     """Return the good rows, with the columns of the contract."""
     return screened.where(F.col("reason").isNull()).select(*LANDING[table].names)

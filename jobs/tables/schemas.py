@@ -213,6 +213,17 @@ WAREHOUSE: dict[str, WarehouseTable] = {
         partition_by=("business_date", "source_table"),
     ),
     **{name: WarehouseTable(schema=schema) for name, schema in CASHIERS.items()},
+    "restricted/erasures": WarehouseTable(
+        schema=_schema(
+            {
+                "business_date": pa.date32(),
+                "begun_at": _TIMESTAMP,
+                "finished_at": _TIMESTAMP,  # null: interrupted
+                "reason": pa.string(),
+                "n_rows": pa.int64(),  # erased, in all tables
+            }
+        )
+    ),
     "analytics/age_bands": WarehouseTable(
         schema=_schema(
             {

@@ -13,6 +13,9 @@ from model.cli import InputError
 
 PROGRESS_SECONDS = 5
 
+START_SECONDS = 60.0
+"""Java and Python start in seconds, also on a busy machine."""
+
 
 def spark_session(app_name: str, **settings: str) -> SparkSession:
     """Return the running session, or start one.
@@ -60,7 +63,34 @@ def check_java() -> None:
     if java is None:
         place = f"JAVA_HOME ({home})" if home else "the PATH"
         raise InputError(f"Spark needs Java 17 or 21, and {place} has none: apt-get install openjdk-17-jre-headless")
-    output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603
+    try:
+        command = [java, "-version"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"Spark needs Java 17 or 21, and {java} does not work: {error}; set JAVA_HOME") from None
+    output = f"{done.stderr}{done.stdout}"
     version = re.search(r'version "(\d+)', output)
-    if version is None or version[1] not in ("17", "21"):
-        raise InputError(f"Spark needs Java 17 or 21, and {java} is {output.splitlines()[0]}; set JAVA_HOME")
+    if done.returncode or version is None or version[1] not in ("17", "21"):
+        found = next(iter(output.splitlines()), "silent") + (
+            f" (exit code {done.returncode})" if done.returncode else ""
+        )
+        raise InputError(f"Spark needs Java 17 or 21, and {java} is {found}; set JAVA_HOME")
+
+
+def check_worker_python() -> None:
+    """Check that Spark's workers can run this project, if the environment names another Python for them.
+
+    Raises:
+        InputError: PYSPARK_PYTHON does not start, or lacks a package.
+    """
+    python = os.environ.get("PYSPARK_PYTHON", sys.executable)
+    if python == sys.executable or "PYSPARK_GATEWAY_PORT" in os.environ:  # a cluster may unpack its own
+        return
+    try:
+        command = [python, "-c", "import pandas, pyarrow, pyspark, jobs.tables.landing"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)  # noqa: S603
+        problem = (done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1] if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        problem = str(error)
+    if problem:
+        raise InputError(f"PYSPARK_PYTHON {python} can't run this project: {problem}; wanted: {sys.executable}")

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 import sql
 from jobs.tables.duck import connect
+from model.cli import TryAgainError
 
 WINDOW_DAYS = (1, 7, 28)
 N_YEARS = 101
@@ -31,6 +32,9 @@ class Versions(NamedTuple):
     """Of the published windows."""
     screening_hash: str | None
     """Of the windows in which cashiers were screened."""
+    counts_deleted: bool = False
+    """The counts by age are older than they are kept."""
+    cashier_counts_deleted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +42,7 @@ class WindowDates:
     """The counted dates of the longest window that ends with a business date."""
 
     used: list[dt.date]
-    """With the model and the kernel of the business date."""
+    """With the model and the kernel of the business date, and counts that still exist."""
     left_out: list[dt.date]
     hash: str
     """Changes if a date, its counts, its model or its kernel changes."""
@@ -51,6 +55,12 @@ class WindowDates:
 def longest_window(business_date: dt.date) -> tuple[dt.date, dt.date]:
     """Return the first and the last date of the longest window that ends with `business_date`."""
     return business_date - dt.timedelta(days=max(WINDOW_DAYS) - 1), business_date
+
+
+def is_in_window(date: dt.date, business_date: dt.date) -> bool:
+    """Return whether the longest window that ends with `business_date` contains a date."""
+    first, last = longest_window(business_date)
+    return first <= date <= last
 
 
 def read_versions(
@@ -75,7 +85,9 @@ def window_dates(versions: Mapping[dt.date, Versions], business_date: dt.date) -
         if first <= date <= business_date and version.counts_hash
     }
     own = versions.get(business_date)
-    used = [date for date, version in counted.items() if own and version[1:3] == own[1:3]]
+    used = [
+        date for date, version in counted.items() if own and version[1:3] == own[1:3] and not version.counts_deleted
+    ]
     content = "\n".join(f"{date} {version[:3]}" for date, version in counted.items())
     return WindowDates(
         used=used,
@@ -84,30 +96,37 @@ def window_dates(versions: Mapping[dt.date, Versions], business_date: dt.date) -
     )
 
 
-def check_unchanged(warehouse: str, business_date: dt.date, window_of: WindowDates) -> None:
-    """Check, after all tables were opened, that no date of the window has been run again in the meantime.
+def check_unchanged(warehouse: str, business_date: dt.date, versions: Mapping[dt.date, Versions]) -> None:
+    """Check, after all tables were opened, that no date of the window has been run again or deleted in the meantime.
 
     A connection opens the reports first, then the counts: a job that starts in between removes the counts of its date.
 
     Raises:
-        RuntimeError: a date has other counts now. Run the job again.
+        TryAgainError: a date has other counts now.
     """
     with connect(warehouse, restricted=True) as connection:
-        now = window_dates(read_versions(connection, *longest_window(business_date)), business_date)
-    if now.hash != window_of.hash:
-        raise RuntimeError(f"a date in the windows of {business_date} was changed by another job meanwhile; run again")
+        now = read_versions(connection, *longest_window(business_date))
+    # The hashes of publication and screening are left out: another job may write them.
+    if {date: version[:3] + version[5:] for date, version in now.items()} != {
+        date: version[:3] + version[5:] for date, version in versions.items()
+    }:
+        raise TryAgainError(f"a date in the windows of {business_date} was changed by another job meanwhile; run again")
 
 
 def stale_dates(versions: Mapping[dt.date, Versions]) -> list[dt.date]:
     """Return the counted dates whose windows were not published and screened from the counts of now, oldest first.
 
     This includes dates whose publication or screening was interrupted: they lack a hash. A date without counts is not
-    included, because it can't be published.
+    included, because it can't be published. A date is not included if the counts of a date in its windows are deleted:
+    the published windows are more complete than those that could be published now.
     """
+    deleted = [date for date, version in versions.items() if version.counts_deleted]
     return [
         date
         for date, version in sorted(versions.items())
-        if version.counts_hash and {version.windows_hash, version.screening_hash} != {window_dates(versions, date).hash}
+        if version.counts_hash
+        and {version.windows_hash, version.screening_hash} != {window_dates(versions, date).hash}
+        and not any(is_in_window(other, date) for other in deleted)
     ]
 
 

@@ -70,8 +70,22 @@ class Calibration:
 
     @staticmethod
     def from_json(stored: dict[str, Any]) -> "Calibration":
-        """Return the calibration that `to_json` wrote."""
-        return Calibration(curves=torch.tensor(stored["curves"], dtype=torch.float32), n_photos=stored["n_photos"])
+        """Return the calibration that `to_json` wrote.
+
+        Raises:
+            ValueError: these are no curves that rise from 0 to 1.
+        """
+        try:
+            curves, n_photos = torch.tensor(stored["curves"], dtype=torch.float32), stored["n_photos"]
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"curves and n_photos are wanted: {type(error).__name__} {error}") from None
+        wanted = (len(range(0, N_AGES, NODE_YEARS)), len(SCORES))
+        if curves.shape != wanted:
+            raise ValueError(f"curves have the shape {tuple(curves.shape)}; wanted {wanted}")
+        # NaN is neither below nor above, so it fails too.
+        if not ((curves.diff(dim=1) >= 0).all() and (curves[:, 0] == 0).all() and (curves[:, -1] == 1).all()):
+            raise ValueError("a curve does not rise from 0 to 1")
+        return Calibration(curves=curves, n_photos=n_photos)
 
 
 def fit(mass: Tensor, ages: Ages) -> Calibration:
@@ -122,7 +136,13 @@ def dump(calibration: Calibration | None) -> str:
     return json.dumps({"calibration": calibration and calibration.to_json()}) + "\n"
 
 
-def load(text: str) -> Calibration | None:
-    """Return the calibration of `calibration.json`; None for a model without a distribution."""
-    stored = json.loads(text)["calibration"]
-    return Calibration.from_json(stored) if stored else None
+def parse(content: Any) -> Calibration | None:
+    """Return the calibration of the content of `calibration.json`; None for a model without a distribution.
+
+    Raises:
+        ValueError: `dump` did not write it.
+    """
+    if not isinstance(content, dict) or "calibration" not in content:
+        raise ValueError("it lacks the entry calibration")
+    stored = content["calibration"]
+    return None if stored is None else Calibration.from_json(stored)

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from model.pages.templates import environment
-from model.photos.data import decode_photo
+from model.photos.decoding import decode_photo
 
 FACE_SIZE = 120
 """Pixels per side. Large enough to see why the model was wrong; no larger, to protect the person."""

@@ -1,4 +1,4 @@
-"""Photos and labels. Training, evaluation and scoring decode photos in the same way.
+"""Photos and labels.
 
 A labelled set is a folder with `labels.csv` (`file_name,real_age`) and `final_files/`. Optional files: `attributes.csv`
 (`file_name` and a column for each grouping, such as sex) and `TERMS.txt` (terms of use of the photos).
@@ -6,7 +6,6 @@ A labelled set is a folder with `labels.csv` (`file_name,real_age`) and `final_f
 
 import csv
 import hashlib
-import io
 import os
 from collections.abc import Mapping, Sequence, Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -16,88 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from model.cli import InputError
 from model.network import N_AGES
+from model.photos.decoding import Pixels, decode_photo
 from model.photos.duplicates import THUMBNAIL_SIZE, near_duplicates
-
-Pixels = npt.NDArray[np.uint8]
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Accepted formats. Pillow knows more, but some of them start other programs (EPS: Ghostscript). An MPO file, which
-contains several JPEGs, is opened as JPEG."""
-
-MAX_PHOTO_PIXELS = 50_000_000
-MAX_PHOTO_BYTES = 32 * 2**20
+from model.photos.image_file import UnreadablePhotoError
 
 HELD_OUT_SHARE = 0.1
 """Default share of the photos that is held out."""
 
 MAX_GROUPS = 20
 """Largest number of groups in a column of `attributes.csv`. With more, its values identify persons or places."""
-
-
-class UnreadablePhotoError(Exception):
-    """A photo that can't be scored.
-
-    Attributes:
-        reason: a code: file_missing, file_unreadable, path_outside_landing, file_empty, file_too_large, not_an_image,
-            too_many_pixels, truncated.
-        detail: explanation for a reader. Never the content of the file.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-
-def decode_photo(content: bytes, image_size: int) -> Pixels:
-    """Decode one image file to RGB pixels (image_size, image_size, 3).
-
-    The photo is rotated by its EXIF orientation and cropped to the centre square. A JPEG is decoded at the smallest
-    scale that still covers the output, which saves most of the work on a large photo.
-
-    Raises:
-        UnreadablePhotoError: the content is not a photo. The size is read from the header, before decoding.
-
-    >>> file = io.BytesIO()
-    >>> Image.new("RGB", (80, 60), "red").save(file, "PNG")
-    >>> decode_photo(file.getvalue(), 2).tolist()
-    [[[255, 0, 0], [255, 0, 0]], [[255, 0, 0], [255, 0, 0]]]
-    >>> decode_photo(b"", 2)
-    Traceback (most recent call last):
-    ...
-    model.photos.data.UnreadablePhotoError: file_empty: 0 bytes
-    """
-    if not content:
-        raise UnreadablePhotoError("file_empty", "0 bytes")
-    if len(content) > MAX_PHOTO_BYTES:
-        raise UnreadablePhotoError("file_too_large", f"{len(content)} bytes")
-    try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadablePhotoError("too_many_pixels", str(error).split(",")[0]) from None
-    except (OSError, ValueError, SyntaxError):
-        raise UnreadablePhotoError("not_an_image", f"{len(content)} bytes, no image format recognised") from None
-    if image.width * image.height > MAX_PHOTO_PIXELS:
-        raise UnreadablePhotoError("too_many_pixels", f"{image.width} x {image.height} pixels")
-    try:
-        image.draft("RGB", (image_size, image_size))
-        upright = ImageOps.exif_transpose(image)
-        upright.info.pop("transparency", None)  # convert would warn and drop it
-        if upright.mode.startswith("I;16"):  # convert would make all but the darkest shades white
-            upright = upright.point(lambda shade: shade * (1 / 256))
-        square = ImageOps.fit(
-            upright.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR, centering=(0.5, 0.5)
-        )
-    except MemoryError:
-        raise
-    except Exception as error:  # noqa: BLE001  on damaged files Pillow raises anything, such as TypeError
-        raise UnreadablePhotoError("truncated", f"{len(content)} bytes, {error}") from None
-    return np.asarray(square)
 
 
 @dataclass(frozen=True, kw_only=True)

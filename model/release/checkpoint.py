@@ -13,6 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from model.cli import InputError
@@ -20,6 +22,10 @@ from model.network import AgeNetwork, NetworkConfig
 
 WEIGHTS = "weights.safetensors"
 MODEL_JSON = "model.json"
+
+MAX_JSON_BYTES = 2**20
+"""Of `model.json` and other JSON files of the folder; they have some 10 kB."""
+
 PRIVATE = ("held_out.csv", "learnt_photos.txt")
 """Files that reveal whether a photo was in the labelled set: readable by owner and group, not needed to score."""
 
@@ -127,14 +133,30 @@ def read_model_json(folder: Path) -> dict[str, Any]:
     path = folder / MODEL_JSON
     if not path.is_file():
         raise InputError(f"{folder} is not a model folder: it has no {MODEL_JSON}; `python -m model.train` writes one")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from None
+    content = read_json(path)
     hashes = content.get("sha256") if isinstance(content, dict) else None
     if not isinstance(hashes, dict) or WEIGHTS not in hashes or "network" not in content:
         raise InputError(f"{path} lacks the entries network and sha256 of {WEIGHTS}")
+    for name, expected in hashes.items():
+        if name != Path(name).name or not isinstance(expected, str):
+            raise InputError(
+                f"{path} has sha256 {expected!r:.80} for {name!r:.80}; it must be text, for a file beside it"
+            )
     return content  # type: ignore[no-any-return]
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file of a model folder.
+
+    Raises:
+        InputError: it is not valid JSON, or larger than such files are.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise InputError(f"{path} has {path.stat().st_size} bytes; a model folder has at most {MAX_JSON_BYTES}")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # of nested lists
+        raise InputError(f"{path} is not valid JSON: {error}") from None
 
 
 def load(folder: Path) -> AgeNetwork:
@@ -147,12 +169,32 @@ def load(folder: Path) -> AgeNetwork:
     settings = read_model_json(folder)["network"]
     try:
         config = NetworkConfig(**{**settings, "mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
-        network = AgeNetwork(config)
+        network = AgeNetwork(config).eval()
+        _check_size(folder / WEIGHTS, network)
         network.load_state_dict(load_file(folder / WEIGHTS))
-    except (KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"the weights of {folder} do not fit its {MODEL_JSON}: {reason}") from None
-    return network.eval()
+    _check_finite(folder, network)
+    return network
+
+
+def _check_size(weights: Path, network: AgeNetwork) -> None:
+    n_bytes, largest = weights.stat().st_size, 2 * sum(value.nbytes for value in network.state_dict().values())
+    if n_bytes > largest:
+        raise RuntimeError(f"{n_bytes} bytes, at most {largest} wanted")
+
+
+def _check_finite(folder: Path, network: AgeNetwork) -> None:
+    wrong = [name for name, value in network.state_dict().items() if not value.isfinite().all()]
+    # A grey picture, because finite weights, such as a negative variance, can give an output that is none.
+    with torch.no_grad():
+        output = network(torch.full((1, 32, 32, 3), 128, dtype=torch.uint8))
+    if wrong or not output.isfinite().all():
+        where = f"{wrong[0]} has values" if wrong else "its output has values"
+        raise InputError(
+            f"the weights of {folder} can't be used: {where} that are not finite; restore or train the model"
+        )
 
 
 def _sha256(path: Path) -> str:

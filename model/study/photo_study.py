@@ -1,7 +1,6 @@
 """Statistics of the files in a labelled photo set: sizes, damage, files without a label, and copies of a picture."""
 
 import hashlib
-import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,11 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
-from model.photos.data import LabelledPhotos, Pixels, UnreadablePhotoError, decode_photo
+from model.photos import image_file
+from model.photos.data import LabelledPhotos
+from model.photos.decoding import Pixels, decode_photo
 from model.photos.duplicates import THUMBNAIL_SIZE, near_duplicates
+from model.photos.image_file import UnreadablePhotoError
 
 
 class Photo(NamedTuple):
@@ -54,9 +55,8 @@ def read_photo(path: Path) -> Photo:
     except OSError as error:
         raise UnreadablePhotoError("file_unreadable", error.strerror or "") from None
     thumbnail = decode_photo(content, THUMBNAIL_SIZE)
-    with Image.open(io.BytesIO(content)) as image:
-        size = f"{image.width} x {image.height} {image.format}"
-    return Photo(hashlib.sha256(content).digest(), size, thumbnail)
+    file = image_file.parse(content)
+    return Photo(hashlib.sha256(content).digest(), f"{file.width} x {file.height} {file.kind}", thumbnail)
 
 
 def read_photos(labelled: LabelledPhotos) -> Photos | None:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from model import precision
 from model.network import AgeNetwork, decode, loss
 from model.photos.augment import augment
-from model.photos.data import Pixels
+from model.photos.decoding import Pixels
 from model.training.recipe import Recipe
 
 _STEPS_BETWEEN_UPDATES = 10

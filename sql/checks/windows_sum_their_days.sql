@@ -1,7 +1,8 @@
 -- Does every published cell follow from the daily counts of its window, and is no cell missing?
 -- A window of N days contains the counted dates among the N dates that end with the business date, except those of
--- another model or error kernel. Counts are added by the bands of the business date, then rounded to the nearest ten. A
--- count below the limit that the reasons of hidden cells state (at least ten) must be hidden, any other published.
+-- another model or error kernel, and those whose counts are deleted. Counts are added by the bands of the business
+-- date, then rounded to the nearest ten. A count below the limit that the reasons of hidden cells state (at least ten)
+-- must be hidden, any other published.
 -- Grain: one row per cell that is missing, does not belong to the window, or differs. counted_*: the true sums.
 -- Units: days, receipts, amounts in the currency of the store.
 -- Parameters: $business_date.
@@ -32,6 +33,7 @@ versions AS (
     SELECT
         business_date,
         MAX(text) FILTER (WHERE job = 'count_purchases' AND measure = 'counts_hash') AS counts_hash,
+        COUNT(*) FILTER (WHERE job = 'count_purchases' AND measure = 'counts_deleted') > 0 AS counts_deleted,
         MAX(text) FILTER (WHERE job = 'score_photos' AND measure = 'model_version') AS model_version,
         MAX(text) FILTER (WHERE job = 'score_photos' AND measure = 'kernel_version') AS kernel_version
     FROM analytics.run_quality
@@ -51,7 +53,9 @@ window_dates AS (
             AND versions.model_version IS NOT DISTINCT FROM own.model_version
             AND versions.kernel_version IS NOT DISTINCT FROM own.kernel_version
     INNER JOIN windows ON versions.business_date > CAST($business_date AS DATE) - windows.window_days
-    WHERE versions.counts_hash IS NOT NULL
+    WHERE
+        versions.counts_hash IS NOT NULL
+        AND NOT versions.counts_deleted
 ),
 
 days AS (

@@ -15,9 +15,10 @@ WITH totals AS (
             ELSE 'all'
         END AS level,
         COALESCE(lines.product_id, products.category, products.department, '') AS item,
-        -- Integers: a sum of doubles depends on the order of the rows, so a re-run would differ.
-        SUM(CAST(ROUND(lines.quantity * 10000) AS BIGINT)) AS quantity,
-        SUM(CAST(ROUND(lines.amount * 10000) AS BIGINT)) AS amount
+        -- Whole numbers: a sum of doubles depends on the order of the rows, so a re-run would differ. A sum of a
+        -- million lines of the largest figure does not fit into 64 bits; this one has 28 digits, and sums of it have 38.
+        SUM(CAST(CAST(ROUND(lines.quantity * 10000) AS BIGINT) AS DECIMAL(18, 0))) AS quantity,
+        SUM(CAST(CAST(ROUND(lines.amount * 10000) AS BIGINT) AS DECIMAL(18, 0))) AS amount
     FROM {receipt_ages} AS receipt_ages
     LEFT JOIN {lines} AS lines ON receipt_ages.receipt_id = lines.receipt_id
     LEFT JOIN {products} AS products ON lines.product_id = products.product_id

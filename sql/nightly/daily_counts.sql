@@ -7,7 +7,7 @@ SELECT
     level,
     item,
     COUNT_IF(contains_item) AS n_receipts,
-    SUM(quantity) / 10000 AS quantity,
-    SUM(amount) / 10000 AS amount
+    CAST(SUM(quantity) AS DOUBLE) / 10000 AS quantity,
+    CAST(SUM(amount) AS DOUBLE) / 10000 AS amount
 FROM {baskets}
 GROUP BY age_year, level, item

@@ -12,8 +12,8 @@ WITH net AS (
         lines.receipt_id,
         lines.product_id,
         products.is_alcohol,
-        -- Integers: a sum of doubles depends on the order of the rows.
-        SUM(CAST(ROUND(lines.quantity * 10000) AS BIGINT)) AS quantity
+        -- As in nightly/baskets.
+        SUM(CAST(CAST(ROUND(lines.quantity * 10000) AS BIGINT) AS DECIMAL(18, 0))) AS quantity
     FROM {lines} AS lines
     INNER JOIN {products} AS products ON lines.product_id = products.product_id
     WHERE products.min_age > 0

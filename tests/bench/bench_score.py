@@ -25,7 +25,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from model.network import AgeNetwork, NetworkConfig
-from model.photos.data import decode_photo
+from model.photos.decoding import decode_photo
 from model.predict import AgePredictor, prepare, score_photos
 from model.release import checkpoint
 

@@ -66,8 +66,26 @@ def rebuilding(load_dags):
 
 
 @pytest.fixture
+def housekeeping(load_dags):
+    return load_dags().dags["keep_house"]
+
+
+@pytest.fixture
 def training(load_dags):
     return load_dags().dags["train_age_model"]
+
+
+@pytest.fixture
+def fake_python(tmp_path, monkeypatch) -> Callable[[str], None]:
+    """Let the DAGs run a shell script instead of our programs, with the same arguments."""
+
+    def write(script: str) -> None:
+        program = tmp_path / "a python"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("BREAD_SALT_PYTHON", str(program))
+
+    return write
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-DAG_IDS = {"nightly_purchase_analytics", "rebuild_windows", "train_age_model"}
+DAG_IDS = {"keep_house", "nightly_purchase_analytics", "rebuild_windows", "train_age_model"}
 
 
 def test_dags_folder_contains_exactly_the_expected_dags(load_dags):

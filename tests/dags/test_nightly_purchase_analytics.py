@@ -1,4 +1,5 @@
 import shlex
+from contextlib import nullcontext, suppress
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -84,16 +85,18 @@ def test_sensor_frees_its_slot_and_times_out(nightly):
     assert timedelta(hours=1) <= timedelta(seconds=sensor.timeout) <= timedelta(hours=12)
 
 
-def test_tasks_run_in_order_and_end_with_checks(nightly):
+def test_tasks_run_in_order_and_end_with_checks_and_warnings(nightly):
     following = {task.task_id: task.downstream_task_ids for task in nightly.tasks}
     assert following == {
         "await_landing": {"score_photos"},
         "score_photos": {"match_receipts"},
         "match_receipts": {"count_purchases"},
-        "count_purchases": {"build_affinity", "screen_cashiers"},
+        "count_purchases": {"build_affinity", "screen_cashiers", "watch_ages"},
         "build_affinity": {"checks"},
         "screen_cashiers": {"checks"},
+        "watch_ages": {"checks", "warnings"},
         "checks": set(),
+        "warnings": set(),
     }
 
 
@@ -110,9 +113,75 @@ def test_the_time_zone_is_passed_to_count_purchases(nightly_in):
     assert "--time-zone=Europe/Vienna" in arguments
 
 
-def test_only_the_last_task_updates_the_asset(nightly):
+def test_only_the_checks_update_the_asset(nightly):
     outlets = {task.task_id: [asset.name for asset in task.outlets] for task in nightly.tasks if task.outlets}
     assert outlets == {"checks": ["bread_salt_analytics"]}
+
+
+@pytest.fixture
+def run_checks(fake_python, load_dags, template_context):
+    """Run the checks, which exit with a code, and what Airflow calls after them; return the events of assets."""
+    from airflow.sdk.execution_time.context import OutletEventAccessors  # noqa: PLC0415
+
+    def run(exit_code, **run):
+        fake_python(f"exit {exit_code}")
+        task = load_dags().dags["nightly_purchase_analytics"].get_task("checks")
+        context = template_context(**run) | {"outlet_events": OutletEventAccessors()}
+        task.render_template_fields(context)
+        task._post_execute_hook(context, task.execute(context))
+        return context["outlet_events"]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "date"),
+    [
+        ({"run_type": "backfill", "data_interval_start": datetime(2026, 11, 7, 2, 0, tzinfo=UTC)}, "2026-11-07"),
+        ({"business_date": "2026-11-09"}, "2026-11-09"),
+    ],
+)
+def test_the_event_of_the_asset_carries_the_business_date(run, date, run_checks, nightly):
+    (asset,) = nightly.get_task("checks").outlets
+    assert run_checks(0, **run)[asset].extra == {"business_date": date}
+
+
+def test_checks_that_fail_cause_no_event(run_checks):
+    from airflow.sdk.exceptions import AirflowException  # noqa: PLC0415
+
+    with pytest.raises(AirflowException, match="exit code 1"):
+        run_checks(1, business_date="2026-11-09")
+
+
+@pytest.mark.parametrize("exit_code", [0, 1, 2, 75])
+def test_warnings_never_fail_the_run(exit_code, fake_python, load_dags, template_context):
+    from airflow.sdk.exceptions import AirflowSkipException  # noqa: PLC0415
+
+    fake_python(f"exit {exit_code}")
+    task = load_dags().dags["nightly_purchase_analytics"].get_task("warnings")
+    task.render_template_fields(template_context(business_date="2026-11-09"))
+    with suppress(AirflowSkipException) if exit_code else nullcontext():
+        task.execute({})
+
+
+@pytest.mark.parametrize(("exit_code", "lands_later"), [(75, True), (124, True), (137, True), (0, False)])
+def test_sensor_checks_again_if_a_table_is_missing_or_the_storage_is_silent(
+    exit_code, lands_later, fake_python, load_dags, template_context
+):
+    fake_python(f"exit {exit_code}")
+    sensor = load_dags().dags["nightly_purchase_analytics"].get_task("await_landing")
+    sensor.render_template_fields(template_context(business_date="2026-11-09"))
+    assert sensor.poke({}) is not lands_later
+
+
+def test_sensor_fails_at_once_if_waiting_is_useless(fake_python, load_dags, template_context):
+    from airflow.sdk.exceptions import AirflowFailException  # noqa: PLC0415
+
+    fake_python("exit 2")
+    sensor = load_dags().dags["nightly_purchase_analytics"].get_task("await_landing")
+    sensor.render_template_fields(template_context(business_date="2026-11-09"))
+    with pytest.raises(AirflowFailException):
+        sensor.poke({})
 
 
 def test_scoring_uses_the_configured_pool(nightly_in, monkeypatch):
@@ -150,45 +219,3 @@ def test_kernel_photos_are_passed_to_score_photos_only_if_they_are_set(load_dags
     assert settings().kernel_photos is None
     monkeypatch.setenv("BREAD_SALT_KERNEL_PHOTOS", "/srv/till photos")
     assert str(settings().kernel_photos) == "/srv/till photos"
-
-
-@pytest.fixture
-def fake_spark_submit(tmp_path, monkeypatch):
-    def put_on_path(script):
-        program = tmp_path / "spark-submit"
-        program.write_text(f"#!/bin/bash\n{script}\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-
-    return put_on_path
-
-
-@pytest.mark.parametrize(("exit_code", "is_final"), [(2, True), (1, False), (22, False), (137, False)])
-def test_job_is_retried_except_after_exit_code_2(exit_code, is_final, nightly, template_context, fake_spark_submit):
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException  # noqa: PLC0415
-
-    fake_spark_submit(f"exit {exit_code}")
-    task = nightly.get_task("score_photos")
-    task.render_template_fields(template_context(business_date="2026-11-09"))
-    with pytest.raises(AirflowException) as raised:
-        task.execute({})
-    task._hook._submit_sp.stdout.close()  # the provider does not close it
-    assert isinstance(raised.value, AirflowFailException) == is_final
-
-
-def test_killed_job_also_ends_its_driver(
-    *, nightly, template_context, fake_spark_submit, tmp_path, monkeypatch, wait_until_ended
-):
-    """Spark-submit becomes the JVM, and the Python driver is its child. The provider kills only the JVM."""
-    from airflow.sdk.exceptions import AirflowException  # noqa: PLC0415
-
-    fake_spark_submit(f"sleep 300 & echo $! > {tmp_path}/driver; echo started; wait")
-    task = nightly.get_task("score_photos")
-    task.render_template_fields(template_context(business_date="2026-11-09"))
-    task._hook = task._get_hook()
-    # Airflow calls on_kill in a signal handler, while the operator reads the output of spark-submit.
-    monkeypatch.setattr(task._hook, "_process_spark_submit_log", lambda lines: (next(lines), task.on_kill()))
-    with pytest.raises(AirflowException, match="Error code is: -15"):
-        task.execute({})
-    task._hook._submit_sp.stdout.close()
-    wait_until_ended(int((tmp_path / "driver").read_text()))

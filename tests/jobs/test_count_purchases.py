@@ -1,15 +1,18 @@
 import dataclasses
 import datetime as dt
+import math
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import functions as F
 
 from jobs import count_purchases
 from jobs.count_purchases import (
     content_hash,
     receipt_baskets,
+    receipt_goods,
     screen_lines,
     screen_products,
     sold_products,
@@ -19,6 +22,7 @@ from jobs.tables.duck import connect
 from jobs.tables.landing import table_folder
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from jobs.tables.warehouse import Warehouse
+from model.cli import InputError
 
 DATE = dt.date(2026, 11, 9)
 COUNTS = "restricted/daily_counts"
@@ -36,15 +40,38 @@ def test_an_unusable_line_is_rejected_with_a_reason(rows):
         ({"amount": None}, "missing_value"),
         ({"quantity": float("nan")}, "impossible_figure"),
         ({"amount": float("-inf")}, "impossible_figure"),
-        ({"amount": 1e10}, "impossible_figure"),
+        ({"quantity": 1000.0, "amount": -1000.0}, None),
+        ({"amount": 1000.01}, "impossible_figure"),
+        ({"amount": -1e9}, "impossible_figure"),
+        ({"quantity": -1000.01}, "impossible_figure"),
     ]
     lines = [{"line_no": number, **line} for number, (line, _) in enumerate(cases)]
     receipts = rows("receipts", {}, {}, {"receipt_id": "rejected"})
     rejected = rows("restricted/quarantine", {"key": "rejected"}, {"key": "rejected"})
-    screened = screen_lines(rows("receipt_lines", *lines), rows("products", {}), receipts, rejected).collect()
+    screened = screen_lines(rows("receipt_lines", *lines), rows("products", {}), receipts, rejected, 1000).collect()
     assert {(row.line_no, row.reason, row.n_copies) for row in screened} == {
         (line["line_no"], reason, 1) for line, (_, reason) in zip(lines, cases, strict=True)
     }
+
+
+@pytest.mark.parametrize("figure", [0, -1, math.nan, math.inf, 1e11 + 1])
+def test_an_unusable_bound_of_a_line_is_refused(figure):
+    with pytest.raises(InputError, match=r"--max-line-figure is .*; it must be above 0 and at most 100000000000"):
+        count_purchases.Settings(business_date=DATE, landing="l", warehouse="w", max_line_figure=figure)
+
+
+def test_sums_of_the_largest_figures_do_not_overflow(spark, rows):
+    """The sum is above 2 ** 63 ten-thousandths: 20,000 lines of 1e11."""
+    line = rows("receipt_lines", {"quantity": count_purchases.MAX_LINE_FIGURE, "amount": -1e11})
+    lines = line.crossJoin(spark.range(20_000).select(F.col("id").cast("int"))).drop("line_no")
+    lines = lines.withColumnRenamed("id", "line_no").select(*LANDING["receipt_lines"].names)
+    ages = rows("restricted/receipt_ages", {})
+    counts = sum_baskets(spark, "daily_counts", receipt_baskets(spark, lines, rows("products", {}), ages)).collect()
+    assert {(row.level, row.quantity, row.amount) for row in counts} == {
+        (level, 2e15, -2e15) for level in ("all", "department", "category", "product")
+    }
+    goods = receipt_goods(rows("receipts", {}), lines, rows("products", {}), ages, "UTC").collect()
+    assert [row.goods for row in goods] == ["alcohol"]
 
 
 def test_an_unusable_product_is_rejected_with_a_reason(rows):

@@ -16,7 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from jobs import build_affinity, count_purchases, match_receipts, nightly, sample_chain, screen_cashiers
+from jobs import (
+    build_affinity,
+    count_purchases,
+    match_receipts,
+    nightly,
+    sample_chain,
+    screen_cashiers,
+    watch_ages,
+)
 from jobs.tables.duck import connect
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from jobs.tables.warehouse import Warehouse
@@ -33,6 +41,7 @@ REASONS = {
     "path_leaves_the_landing_zone": "path_outside_landing",
     "unknown_store": "unknown_store",
     "no_capture_time": "no_capture_time",
+    "photo_named_by_another_event": "path_repeated",
     "unknown_product": "product_unknown",
     "line_without_receipt": "receipt_unknown",
     "closes_before_it_opens": "closes_before_it_opens",
@@ -162,7 +171,7 @@ def test_a_job_killed_during_a_write_leaves_the_old_rows_and_can_be_run_again(ni
     assert seen == {n_before}
     assert list(staging.iterdir())
     steps = flags(chain, warehouse, model_folder)
-    for step in (match_receipts, count_purchases, build_affinity, screen_cashiers):
+    for step in (match_receipts, count_purchases, build_affinity, screen_cashiers, watch_ages):
         step.main(steps.of(step, DATE))
     assert contents(warehouse) == contents(night)
 

@@ -13,13 +13,14 @@ from jobs import (
     rebuild_windows,
     score_photos,
     screen_cashiers,
+    watch_ages,
 )
 from jobs.tables.schemas import UNDATED
 from model.cli import InputError
 
 DATES = [dt.date(2026, 11, day) for day in (9, 10, 11)]
 STEPS = {"score_photos": score_photos, "match_receipts": match_receipts, "count_purchases": count_purchases}
-STEPS |= {"build_affinity": build_affinity, "screen_cashiers": screen_cashiers}
+STEPS |= {"build_affinity": build_affinity, "screen_cashiers": screen_cashiers, "watch_ages": watch_ages}
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_a_date_that_fails_its_checks_stops_the_run(runs):
 def test_flags_of_publication_reach_build_affinity_and_the_rebuild(runs):
     flags = {"age_bands": ("under_18", "18-59", "60_plus"), "offers_per_band": 3, "offer_age_restricted": True}
     nightly.main(settings(DATES[0], **flags))
-    published, _, rebuilt = runs.settings[-3:]
+    published, _, _, rebuilt = runs.settings[-4:]
     for of in (published, rebuilt):
         assert vars(of) == vars(of) | flags
 
@@ -69,7 +70,8 @@ def test_flags_of_publication_reach_build_affinity_and_the_rebuild(runs):
 def test_flags_of_screening_reach_screen_cashiers_and_the_rebuild(runs):
     flags = {"screening_days": (14,), "hour_blocks": (6, 18), "watch_p": 0.01, "review_sales": 20}
     nightly.main(settings(DATES[0], **flags))
-    for of in runs.settings[-2:]:
+    screened, _, rebuilt = runs.settings[-3:]
+    for of in (screened, rebuilt):
         assert vars(of) == vars(of) | flags
 
 

@@ -10,7 +10,8 @@ import pytest
 from deltalake import write_deltalake
 
 from jobs.query import Settings, answer_each, failed_checks, main, parse_parameters, statements
-from jobs.tables.duck import Answer, connect, execute
+from jobs.tables.answers import Answer
+from jobs.tables.duck import connect, execute
 from jobs.tables.schemas import WAREHOUSE
 from model.cli import InputError
 

@@ -11,6 +11,7 @@ from jobs.tables import duck, windows
 from jobs.tables.duck import connect
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
+from model.cli import TryAgainError
 
 DATES = [dt.date(2026, 11, day) for day in range(1, 10)]
 CHANGED = [DATES[1], DATES[2], DATES[4]]
@@ -218,7 +219,7 @@ def test_publication_fails_if_a_date_is_run_again_while_the_tables_are_opened(*,
         return connection
 
     monkeypatch.setattr(build_affinity, "connect", connect_and_change)
-    with pytest.raises(RuntimeError, match="was changed by another job meanwhile; run again"):
+    with pytest.raises(TryAgainError, match="was changed by another job meanwhile; run again"):
         publish(warehouse, DATES[1:2])
     publish(warehouse, DATES[1:2])
 

@@ -84,7 +84,7 @@ def test_without_photos_only_the_image_files_are_left_out(tmp_path, chain):
     assert not (without / "landing" / "photos").exists()
     assert not (without / "faces").exists()
     assert set(blemishes(chain)) - set(blemishes(without)) == {*FILE_BLEMISHES, "decompression_bomb_30000x30000"}
-    assert len(blemishes(without)) == 10
+    assert len(blemishes(without)) == 11
     drawn = table(chain, "photo_events")
     assert table(without, "photo_events").to_pylist() == drawn.to_pylist()[:-1]
     assert drawn["photo_id"].to_pylist()[-1] == "bomb"

@@ -9,10 +9,12 @@ from deltalake import DeltaTable
 from pyspark.sql import functions as F
 
 from jobs import score_photos
-from jobs.score_photos import age_scorer, mean_age_years, path_is_safe, photo_reader, score_events, screen_events
+from jobs.score_photos import age_scorer, mean_age_years, path_is_safe, score_events, screen_events
+from jobs.tables import quarantine
 from jobs.tables.landing import open_place
 from model import kernel
-from model.predict import MAX_PHOTO_BYTES, UnreadablePhotoError, shared, version
+from model.cli import InputError
+from model.predict import shared, version
 
 DATE = dt.date(2026, 11, 9)
 
@@ -65,41 +67,36 @@ def test_an_unusable_event_is_rejected_with_a_reason(rows):
     }
 
 
-def reason_of(read, path):
-    with pytest.raises(UnreadablePhotoError) as error:
-        read(path)
-    return error.value.reason
-
-
-def test_an_unreadable_photo_has_a_reason_and_an_outside_file_is_not_opened(tmp_path):
-    root, outside = tmp_path / "landing", tmp_path / "secret.jpg"
-    root.mkdir()
-    outside.write_bytes(b"secret")
-    (root / "good.jpg").write_bytes(b"content")
-    (root / "link.jpg").symlink_to(outside)
-    (root / "folder.jpg").mkdir()
-    with (root / "huge.jpg").open("wb") as file:
-        file.truncate(MAX_PHOTO_BYTES + 1)
-    read = photo_reader(open_place(str(root)))
-    assert read("good.jpg") == b"content"
-    assert reason_of(read, "link.jpg") == "path_outside_landing"
-    assert reason_of(read, "absent.jpg") == "file_missing"
-    assert reason_of(read, "good.jpg/a.jpg") == "file_unreadable"
-    assert reason_of(read, "folder.jpg") == "file_unreadable"
-    assert reason_of(read, "n" * 300 + ".jpg") == "file_unreadable"
-    assert reason_of(read, "huge.jpg") == "file_too_large"
-
-
-def test_unreachable_storage_is_an_error_and_not_a_missing_photo(tmp_path, monkeypatch):
-    def unreachable(*_):
-        raise OSError(5, "Input/output error")
-
-    read = photo_reader(open_place(str(tmp_path)))
-    (tmp_path / "a.jpg").write_bytes(b"content")
-    assert read("a.jpg") == b"content"
-    monkeypatch.setattr("jobs.score_photos.os.path.realpath", unreachable)
-    with pytest.raises(OSError, match="Input/output error"):
-        read("a.jpg")
+def test_a_file_named_by_two_events_is_used_once(rows):
+    at = [dt.datetime(2026, 11, 9, 9, minute, tzinfo=dt.UTC) for minute in range(3)]
+    events = [
+        {"photo_id": "later", "path": "a.jpg", "captured_at": at[2]},
+        {"photo_id": "second", "path": "a.jpg", "captured_at": at[1]},
+        {"photo_id": "first", "path": "a.jpg", "captured_at": at[1]},
+        {"photo_id": "first", "path": "a.jpg", "captured_at": at[1]},
+        {"photo_id": "elsewhere", "path": "a.jpg", "captured_at": at[0], "store_id": "s9"},
+        {"photo_id": "timeless", "path": "a.jpg", "captured_at": None},
+        {"photo_id": "conflict", "path": "a.jpg", "captured_at": at[0]},
+        {"photo_id": "conflict", "path": "a.jpg", "captured_at": at[0], "till_id": "t2"},
+        {"photo_id": "other", "path": "b.jpg", "captured_at": at[2]},
+        {"photo_id": "no path", "path": None},
+        {"photo_id": "no path either", "path": None},
+    ]
+    screened = screen_events(rows("photo_events", *events), rows("receipts", {}).select("store_id"), DATE)
+    outcome = {row.photo_id: (row.reason, row.detail) for row in screened.collect()}
+    assert {name: reason for name, (reason, _) in outcome.items()} == {
+        "first": None,
+        "second": "path_repeated",
+        "later": "path_repeated",
+        "elsewhere": "unknown_store",
+        "timeless": "no_capture_time",
+        "conflict": "conflicting_key",
+        "other": None,
+        "no path": "missing_value",
+        "no path either": "missing_value",
+    }
+    assert outcome["later"][1] == "another row has this path, and is earlier"  # no id of another person
+    assert quarantine.count(screened) == {"rows_in": 11, "rows_used": 2, "rows_quarantined": 8, "rows_duplicate": 1}
 
 
 def test_a_path_of_invalid_utf8_is_not_safe(spark):
@@ -171,6 +168,23 @@ def test_a_mean_age_of_fewer_than_ten_photos_is_not_reported(rows, n, mean):
     scored = [{"age_years": 40.0}] * (n - 1) + [{"age_years": 55.0}]
     photos = rows("restricted/photo_ages", *scored, {"age_years": None}, {"age_years": None})
     assert photos.agg(mean_age_years()).collect() == [(mean,)]
+
+
+def test_a_model_that_cannot_score_is_reported_before_anything_is_written(chain, model_folder, tmp_path):
+    model = shutil.copytree(model_folder, tmp_path / "age")
+    card = json.loads((model / "model.json").read_text())
+    card["network"]["std"] = [0, 0, 0]
+    (model / "model.json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match=r"std is .*; it must be three finite numbers above 0"):
+        score_photos.main(
+            score_photos.Settings(
+                business_date=DATE,
+                landing=str(chain / "landing"),
+                warehouse=str(tmp_path / "warehouse"),
+                model=model,
+            )
+        )
+    assert not (tmp_path / "warehouse").exists()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from model import network, precision, predict, promote, train
 from model.network import AgeNetwork, NetworkConfig
-from model.photos.data import decode_photo
+from model.photos.decoding import decode_photo
 from model.release import checkpoint
 from model.training.recipe import Recipe
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from model.cli import InputError, run
+from model.cli import InputError, TryAgainError, run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,23 @@ def test_input_error_is_one_line_and_exits_with_2(call, capsys):
 
     assert call(["--folder", "x"], main)[1] == 2
     assert capsys.readouterr().err == "error: --folder is x; it must exist\n"
+
+
+def test_temporary_error_is_one_line_and_exits_with_75(call, capsys):
+    def main(settings: Settings) -> None:
+        raise TryAgainError(f"{settings.folder} was changed by another job; run again")
+
+    assert call(["--folder", "x"], main)[1] == 75
+    assert capsys.readouterr().err == "error: x was changed by another job; run again\n"
+
+
+@pytest.mark.parametrize(("error", "code"), [(InputError, 2), (TryAgainError, 75)])
+def test_an_error_of_several_lines_is_printed_on_one(call, capsys, error, code):
+    def main(_: Settings) -> None:
+        raise error("--folder a\nb\x1b[31m\N{LEFT-TO-RIGHT EMBEDDING} is missing; wanted Käse")
+
+    assert call(["--folder", "x"], main)[1] == code
+    assert capsys.readouterr().err == r"error: --folder a\nb\x1b[31m\u202a is missing; wanted Käse" + "\n"
 
 
 def test_defect_keeps_its_traceback(monkeypatch):

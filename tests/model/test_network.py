@@ -141,8 +141,8 @@ def test_pixels_are_normalised_by_channel(untrained):
     ("wrong", "message"),
     [
         ({"head": "median"}, "head is 'median'; it must be one of distribution, scalar"),
-        ({"image_size": 31}, "image_size is 31 pixels; it must be between 32 and 512"),
-        ({"image_size": 513}, "image_size is 513 pixels; it must be between 32 and 512"),
+        ({"image_size": 31}, "image_size is 31 pixels; it must be a whole number from 32 to 512"),
+        ({"image_size": 513}, "image_size is 513 pixels; it must be a whole number from 32 to 512"),
     ],
 )
 def test_wrong_setting_is_reported_with_its_range(wrong, message):

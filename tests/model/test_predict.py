@@ -11,7 +11,8 @@ from model import precision, predict
 from model.cli import InputError
 from model.evaluation import calibration
 from model.network import decode
-from model.photos.data import decode_photo, read_labels
+from model.photos.data import read_labels
+from model.photos.decoding import decode_photo
 from model.predict import AgePredictor, PhotoScore, UnreadablePhotoError, score_photos
 from model.release import checkpoint
 

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from model import train
+from model import promote, train
 from model.release import checkpoint
 from model.training.recipe import Recipe
 
@@ -35,6 +35,34 @@ def test_first_model_of_a_store_is_promoted_without_comparison(run_promote, stor
     assert str((store / "current").readlink()) == checkpoint.version(first)
     (line,) = history(store)
     assert (line["version"], line["version_before"]) == (checkpoint.version(first), None)
+
+
+def test_with_compared_only_a_first_model_waits_for_a_person(run_promote, store, erring_model):
+    first = erring_model("first")
+    result = run_promote(first, "--compared-only")
+    assert result.code == promote.NOT_COMPARED
+    assert f"Not compared: {store} has no current model" in result.text
+    assert not (store / "current").exists()
+    assert run_promote(first, "--force", "approved").code == 0
+    assert in_use(store) == checkpoint.version(first)
+
+
+def test_with_compared_only_an_incomparable_model_waits_for_a_person(run_promote, store, erring_model):
+    first, second = erring_model("first"), erring_model("second", error=-2.5, pictures="e")
+    run_promote(first)
+    result = run_promote(second, "--compared-only")
+    assert result.code == promote.NOT_COMPARED
+    assert "Not compared: " in result.text
+    assert "too few to compare them" in result.text
+    assert in_use(store) == checkpoint.version(first)
+
+
+def test_compared_only_changes_nothing_for_models_that_can_be_compared(run_promote, store, erring_model):
+    first, worse, better = erring_model("first"), erring_model("worse", error=6), erring_model("better", error=-2.5)
+    run_promote(first)
+    assert run_promote(worse, "--compared-only").code == promote.NOT_BETTER
+    assert run_promote(better, "--compared-only").code == 0
+    assert in_use(store) == checkpoint.version(better)
 
 
 def test_better_model_is_promoted_with_the_figures_calculated_by_hand(run_promote, store, erring_model):
@@ -229,4 +257,5 @@ def test_flags_are_these(run_promote):
         "--help",
         "--store",
         "--force",
+        "--compared-only",
     }

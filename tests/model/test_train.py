@@ -10,7 +10,8 @@ from model import precision, train
 from model.cli import InputError
 from model.network import decode
 from model.photos.augment import augment
-from model.photos.data import decode_photo, read_labels
+from model.photos.data import read_labels
+from model.photos.decoding import decode_photo
 from model.predict import AgePredictor, score_photos
 from model.release import checkpoint, contents
 from model.training import epoch

@@ -1,7 +1,8 @@
 """Small tables from rows with default values, and fixtures that run a statement over them."""
 
 import datetime as dt
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 
 import duckdb
 import pyarrow as pa
@@ -93,11 +94,20 @@ def _row(schema: pa.Schema, partial: dict) -> dict:
     return defaults | partial
 
 
+def _expand(rows: Iterable[dict]) -> Iterator[dict]:
+    """Repeat rows: `each: {column: [values], ...}` gives a row for each combination, `times: n` gives n copies."""
+    for row in rows:
+        rest = {name: value for name, value in row.items() if name not in ("each", "times")}
+        each = row.get("each", {})
+        for values in itertools.product(*each.values()):
+            yield from [rest | dict(zip(each, values, strict=True))] * row.get("times", 1)
+
+
 @pytest.fixture(scope="session")
 def arrow_tables() -> Callable[[dict], dict[str, pa.Table]]:
     """Convert `{table: rows}` into Arrow tables with the schemas of the contract; missing columns have defaults.
 
-    Without `analytics/age_bands`, each date of the case has the default bands.
+    Without `analytics/age_bands`, each date of the case has the default bands. `each` and `times` repeat a row.
 
     A table outside the contract is `{columns: {name: Arrow type}, rows: [...]}`, or has the columns of a table of the
     contract: `{like: landing/receipt_lines, rows: [...]}`. Other tables of the contract are empty.
@@ -113,7 +123,7 @@ def arrow_tables() -> Callable[[dict], dict[str, pa.Table]]:
                 schemas[name] = pa.schema(types)
             elif name not in SCHEMAS:
                 raise ValueError(f"table {name!r} is not in the contract, so its columns are required")
-            rows[name] = table["rows"] if isinstance(table, dict) else table
+            rows[name] = list(_expand(table["rows"] if isinstance(table, dict) else table))
         dates = {DATE} | {
             row["business_date"] for table_rows in rows.values() for row in table_rows if "business_date" in row
         }

@@ -22,6 +22,8 @@ RUNNERS = {
     "screening": "run_in_duckdb",
     "truth": "run_in_duckdb",
     "views": "run_in_duckdb",
+    "warnings": "run_in_duckdb",
+    "watch": "run_in_duckdb",
 }
 """Fixture that runs the statements of a folder: (statement, tables, parameters) -> rows as dictionaries."""
 
@@ -47,12 +49,15 @@ def test_every_statement_has_cases_and_every_case_file_has_a_statement() -> None
     assert all(CASES.values())
 
 
-@pytest.mark.parametrize("check", sql.names("checks"))
+CHECKS = [*sql.names("checks"), *sql.names("warnings")]
+
+
+@pytest.mark.parametrize("check", CHECKS)
 def test_every_check_has_a_passing_and_a_failing_case(check: str) -> None:
     assert {bool(case["expected"]) for case in CASES[check]} == {False, True}
 
 
-@pytest.mark.parametrize("check", sql.names("checks"))
+@pytest.mark.parametrize("check", CHECKS)
 def test_a_check_filters_every_input_by_the_business_date(check: str) -> None:
     statement = sql.load(check)
     assert parameters_named_in(statement) == {"business_date"}

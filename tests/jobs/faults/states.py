@@ -26,7 +26,7 @@ Rows = dict[Partition, tuple[str, ...]]
 
 LEFTOVERS = {
     "staging folder": r"restricted/_staging(/.*)?",
-    "probe": r"\.writable-[0-9a-f]{32}",
+    "probe": r"\.writable",
     "uncommitted data": r".*\.parquet(#\d+)?",
     "temporary log entry": r".*/_delta_log/[^/]+#\d+",
 }

@@ -17,6 +17,7 @@ TABLE_BLEMISHES = {
     "unknown_store",
     "no_capture_time",
     "photo_event_delivered_twice",
+    "photo_named_by_another_event",
     "receipt_delivered_twice",
     "line_delivered_twice",
     "unknown_product",
@@ -54,6 +55,9 @@ def test_every_bad_row_is_listed_by_kind(chain):
     assert set(event.loc[named["unknown_store"], "store_id"]).isdisjoint(receipts["store_id"])
     assert event.loc[named["no_capture_time"], "captured_at"].isna().all()
     assert events.loc[events.duplicated(), "photo_id"].tolist() == named["photo_event_delivered_twice"]
+    (again,) = named["photo_named_by_another_event"]
+    (same,) = set(events.loc[events["path"] == event.loc[again, "path"], "photo_id"]) - {again, "nowhere", "notime"}
+    assert (event.loc[same, "captured_at"] < event.loc[again, "captured_at"]).all()
     assert receipts.loc[receipts.duplicated(), "receipt_id"].tolist() == named["receipt_delivered_twice"]
     twice = lines.loc[lines.duplicated(), ["receipt_id", "line_no"]].to_numpy().tolist()
     assert twice == named["line_delivered_twice"]

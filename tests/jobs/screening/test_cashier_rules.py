@@ -14,8 +14,9 @@ from jobs import plot_cashiers, review_cases, screen_cashiers
 from jobs.review_cases import Export, ListBatches, Verdict
 from jobs.stats.control import control_shift
 from jobs.stats.sales import ControlRows
+from jobs.tables.answers import Answer, render
 from jobs.tables.cashier_schemas import CASHIERS
-from jobs.tables.duck import Answer, connect, execute, render
+from jobs.tables.duck import connect, execute
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
 

@@ -6,15 +6,16 @@ import shutil
 import pyarrow as pa
 import pytest
 
-from jobs import build_affinity, query, rebuild_windows
-from jobs.tables import expiry
+from jobs import build_affinity, keep_house, query, rebuild_windows
 from jobs.tables.duck import connect
-from jobs.tables.expiry import COUNTS, SALES, SCREENING, STORES
+from jobs.tables.retention import MARKERS, SCREENING, STORES, Retention, mark_deleted
 from jobs.tables.schemas import WAREHOUSE
+from jobs.tables.upkeep import delete_dates
 from jobs.tables.warehouse import Warehouse
 from jobs.tables.windows import longest_window, read_versions, window_dates
 
 DATES = [dt.date(2026, 11, day) for day in range(1, 5)]
+COUNTS, SALES = "restricted/cashier_daily_counts", "restricted/age_restricted_sales"
 CASES = "restricted/cashier_cases"
 TABLES = (COUNTS, SALES, SCREENING, STORES, CASES)
 PLANTED = {"asks": 0.05, "n_sales": 60}
@@ -85,21 +86,26 @@ def test_backfill_and_rebuild_leave_the_rows_of_a_clean_run(
     assert len({case["batch_id"] for case in read(warehouse, CASES)}) == 1
 
 
-def test_window_with_deleted_counts_keeps_its_rows(sell, screen, read, three_stores, monkeypatch):
-    """The first date is deleted when the fourth is screened, so the window of the second can't be screened again."""
+def delete_counts(warehouse, date: dt.date) -> None:
+    opened = Warehouse(str(warehouse))
+    mark_deleted(opened, MARKERS[COUNTS], [date])
     for name in (COUNTS, SALES):
-        monkeypatch.setitem(expiry.KEEP_DAYS, name, 3)
+        delete_dates(opened, name, date)
+
+
+def test_window_with_deleted_counts_keeps_its_rows(sell, screen, read, three_stores):
+    """The first date is deleted after the fourth was screened, so the window of the second can't be screened again."""
     flags = {"screening_days": (1, 2)}
     warehouse = None
     for date in DATES:
         warehouse = sell([date], three_stores(**PLANTED), warehouse)
         screen(warehouse, [date], **flags)
+    delete_counts(warehouse, DATES[0])
     before = contents(read, warehouse)
     assert {row["business_date"] for row in before[COUNTS]} == set(DATES[1:])
     assert {row["business_date"] for row in before[SCREENING]} == set(DATES)
     screen(warehouse, [DATES[2], DATES[1]], **flags)
     assert contents(read, warehouse) == before
-    sell(DATES[:1], three_stores(), warehouse)
     screen(warehouse, DATES[:1], **flags)
     assert contents(read, warehouse) == before
     obstacles = {
@@ -115,7 +121,7 @@ def test_window_with_deleted_counts_keeps_its_rows(sell, screen, read, three_sto
     assert {text for _, _, text in obstacles} == {"none", "counts_deleted"}
 
 
-def test_expired_rows_are_gone_from_all_files_after_a_run(sell, screen, three_stores, file_content, read):
+def test_expired_rows_are_gone_from_all_files_after_housekeeping(sell, screen, three_stores, file_content, read):
     """Rows in review and cases are kept for 90 days, the others for 35."""
     after_35, after_91 = (DATES[2] + dt.timedelta(days) for days in (35, 91))
     warehouse = sell(DATES[:3], three_stores(asks=0.1, n_sales=40, cashier_id="cashier-planted"))
@@ -133,12 +139,14 @@ def test_expired_rows_are_gone_from_all_files_after_a_run(sell, screen, three_st
     newer = [seller | {"cashier_id": f"newer-{number}"} for number, seller in enumerate(three_stores())]
     sell([after_35], newer, warehouse)
     screen(warehouse, [after_35])
+    keep_house.clean(Warehouse(str(warehouse)), Retention(), after_35)
     content = file_content(warehouse)
     assert [text for text in honest | receipts - cases if text.encode() in content] == []
     assert [text for text in cases | in_review if text.encode() not in content] == []
 
     sell([after_91], newer, warehouse)
     screen(warehouse, [after_91])
+    keep_house.clean(Warehouse(str(warehouse)), Retention(), after_91)
     content = file_content(warehouse)
     assert [text for text in honest | receipts | in_review if text.encode() in content] == []
     assert b"newer-1" in content

@@ -5,7 +5,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from jobs.tables.duck import Answer, execute, render
+from jobs.tables.answers import Answer, render
+from jobs.tables.duck import execute
 from jobs.tables.schemas import WAREHOUSE
 from model.cli import InputError
 

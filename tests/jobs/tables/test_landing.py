@@ -1,10 +1,11 @@
 import datetime as dt
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.tables.landing import landing_files, open_place
+from jobs.tables.landing import check_business_date, landing_files, open_place, open_warehouse
 from jobs.tables.schemas import LANDING
 from model.cli import InputError
 
@@ -26,7 +27,6 @@ def land(tmp_path):
 def test_files_that_are_still_being_written_are_not_listed(land):
     land(EMPTY, "_part-9.parquet")
     land(EMPTY, ".part-9.parquet")
-    land(EMPTY, "notes.txt")
     root = land(EMPTY)
     assert landing_files(open_place(root), "receipt_lines", DATE) == [
         f"file://{root}/receipt_lines/business_date={DATE}/part-0.parquet"
@@ -85,3 +85,108 @@ def test_unsupported_uris_are_rejected_and_relative_paths_are_resolved(tmp_path,
     monkeypatch.chdir(tmp_path)
     assert open_place("landing")[2:] == (f"{tmp_path}/landing", "file://")
     assert open_place(f"file://{tmp_path}")[2:] == (str(tmp_path), "file://")
+
+
+FOLDER = f"receipt_lines/business_date={DATE}"
+
+
+def files_of(root):
+    return landing_files(open_place(str(root)), "receipt_lines", DATE)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda folder: (folder / "store=2").mkdir(),
+            r"contains 'store=2' \(folder\); only files that end in .parquet",
+        ),
+        (lambda folder: (folder / "d.parquet").mkdir(), r"'d.parquet' \(folder\)"),
+        (lambda folder: (folder / "x.parquet.snappy").touch(), r"'x.parquet.snappy' \(file\)"),
+        (lambda folder: (folder / "a.parquet").symlink_to(folder / "no"), r"'a.parquet' \(link to a missing file\)"),
+        (lambda folder: os.mkfifo(folder / "pipe.parquet"), r"'pipe.parquet' \(no regular file\)"),
+        (lambda folder: [(folder / f"{n}.csv").touch() for n in range(7)], r"'4.csv' \(file\) and 2 more; only"),
+        (lambda folder: (folder / "a.parquet.tmp").touch(), "is not complete: .* has a.parquet.tmp"),
+        (lambda folder: (folder / os.fsdecode(b"a\xff.parquet")).touch(), r"not UTF-8: b'a\\xff.parquet'"),
+        (lambda folder: (folder / "12:30.parquet").touch(), "can't read paths with a colon such as .*12:30.parquet"),
+    ],
+    ids=["subfolder", "folder", "ending", "dangling link", "pipe", "many", "unfinished", "no UTF-8", "colon"],
+)
+def test_an_entry_that_no_job_reads_is_named_in_an_error(land, tmp_path, make, message):
+    land(EMPTY)
+    make(tmp_path / FOLDER)
+    with pytest.raises(InputError, match=message):
+        files_of(tmp_path)
+
+
+HOSTILE = [
+    "part-0.parquet", "part-1.PARQUET", "a[1].parquet", "*.parquet", "b{x,y}.parquet", "q?.parquet", "p%20q.parquet",
+    "p q.parquet", "back\\slash.parquet", "a\\[b.parquet", "h#h.parquet", "\u00fc\u0301.parquet", "nl\nx.parquet",
+    "%.parquet", "tab\tx.parquet", '|^`"<>.parquet', "[^a]+.parquet", " x .parquet",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("root", ["plain", "l[1] {a,b}%20#\\u\u00fc\n*?", "env=1/store_id=9", "12:30"])
+def test_every_file_is_read_once_whatever_its_name_and_folder(spark, tmp_path, root):
+    """Spark takes paths for patterns, and lists more than 32 files in another way."""
+    folder = tmp_path / root / FOLDER
+    folder.mkdir(parents=True)
+    names = [name for name in HOSTILE if root != "12:30" or not set(name) & set("[]{}*?\\")]
+    if root == "plain":
+        names += [f"n{number}.parquet" for number in range(40 - len(names))]
+    for name in names:
+        pq.write_table(pa.Table.from_pylist([{"receipt_id": name}], schema=EMPTY.schema), folder / name)
+    paths = files_of(tmp_path / root)
+    read = spark.read.schema("receipt_id string").parquet(*paths)
+    assert sorted(row.receipt_id for row in read.collect()) == sorted(names)
+
+
+@pytest.mark.parametrize("second", ["product_id", "PRODUCT_ID"])
+def test_a_column_that_occurs_twice_is_an_error(land, tmp_path, second):
+    columns = [*EMPTY.columns, pa.array([], pa.string())]
+    land(pa.table(columns, names=[*EMPTY.column_names, second]))
+    with pytest.raises(InputError, match=f"column product_id occurs 2 times in .*part-0.parquet: product_id, {second}"):
+        files_of(tmp_path)
+
+
+def test_a_damaged_footer_is_an_error_that_names_the_file(land, tmp_path):
+    land(EMPTY)
+    file = tmp_path / FOLDER / "part-0.parquet"
+    content = bytearray(file.read_bytes())
+    content[-80:-20] = bytes(255 - byte for byte in content[-80:-20])
+    file.write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"receipt_lines of 2026-11-09: .*part-0.parquet is not a Parquet file: .*thrift"
+    ):
+        files_of(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", ["", " ", "a\0b", "a\udcffb"])
+def test_a_text_that_is_no_path_is_refused(wrong):
+    with pytest.raises(InputError, match=r"--landing '.*' is empty or not a path"):
+        open_place(wrong, "--landing")
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_place("~/landing").path == f"{tmp_path}/landing"
+    with pytest.raises(InputError, match="'~nobody-of-this-name/x' can't be opened"):
+        open_place("~nobody-of-this-name/x")
+
+
+def test_hdfs_without_its_libraries_is_an_error_that_says_what_to_set(monkeypatch):
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    with pytest.raises(InputError, match=r"'hdfs://host:8020/x' can't be opened: .*lib.*; set JAVA_HOME, HADOOP_HOME"):
+        open_place("hdfs://host:8020/x")
+
+
+@pytest.mark.parametrize("date", [dt.date.min, dt.date(1999, 12, 31), dt.date(2100, 1, 2), dt.date.max])
+def test_a_date_of_another_century_is_refused(date):
+    with pytest.raises(InputError, match=f"--business-date {date} is not between 2000-01-01 and 2100-01-01"):
+        check_business_date(date)
+
+
+@pytest.mark.parametrize("part", ["w[1", "w]", "w|x", "w^", "w\\x", "w%41", "w\nx", "w\x7f", "1:2{3"])
+def test_a_warehouse_that_delta_tables_do_not_support_is_refused(tmp_path, part):
+    with pytest.raises(InputError, match=r"^--warehouse '.*' contains "):
+        open_warehouse(f"{tmp_path}/{part}")

@@ -114,6 +114,7 @@ def finish(open_night):
         ("count_purchases", "match_receipts", ["score_photos"]),
         ("build_affinity", "count_purchases", ["score_photos", "match_receipts"]),
         ("screen_cashiers", "count_purchases", ["score_photos", "match_receipts"]),
+        ("watch_ages", "count_purchases", ["score_photos", "match_receipts"]),
     ],
 )
 def test_a_job_requires_the_reports_of_the_jobs_that_it_needs(open_night, finish, job, needed, finished):
@@ -127,10 +128,11 @@ def test_a_job_requires_the_reports_of_the_jobs_that_it_needs(open_night, finish
     ("job", "removed"),
     [
         ("score_photos", set(NEEDS)),
-        ("match_receipts", {"match_receipts", "count_purchases", "build_affinity", "screen_cashiers"}),
-        ("count_purchases", {"count_purchases", "build_affinity", "screen_cashiers"}),
+        ("match_receipts", {"match_receipts", "count_purchases", "build_affinity", "screen_cashiers", "watch_ages"}),
+        ("count_purchases", {"count_purchases", "build_affinity", "screen_cashiers", "watch_ages"}),
         ("build_affinity", {"build_affinity"}),
         ("screen_cashiers", {"screen_cashiers"}),
+        ("watch_ages", {"watch_ages"}),
     ],
 )
 def test_the_first_write_removes_the_reports_of_the_job_and_its_dependants(open_night, report, finish, job, removed):

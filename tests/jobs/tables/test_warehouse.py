@@ -1,6 +1,5 @@
 import datetime as dt
 import multiprocessing
-import os
 import threading
 import time
 from pathlib import Path
@@ -10,10 +9,10 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import functions as F
 
-from jobs.tables import warehouse as module
+from jobs.tables import staging, warehouse as module
 from jobs.tables.schemas import WAREHOUSE, is_restricted
-from jobs.tables.warehouse import STAGING_MAX_AGE_SECONDS, Warehouse
-from model.cli import InputError
+from jobs.tables.warehouse import Warehouse
+from model.cli import InputError, TryAgainError
 
 NAME = "restricted/daily_counts"
 DATE, NEXT = dt.date(2026, 11, 9), dt.date(2026, 11, 10)
@@ -92,7 +91,7 @@ def test_one_of_two_simultaneous_writers_fails_and_the_other_is_complete(rows, w
     def replace(writer: str) -> None:
         try:
             warehouse.replace(NAME, frames[writer], DATE)
-        except RuntimeError as error:
+        except TryAgainError as error:
             errors[writer] = str(error)
 
     threads = [threading.Thread(target=replace, args=(writer,)) for writer in frames]
@@ -117,7 +116,7 @@ def load(root: str, barrier, n_rounds: int, outcomes) -> None:
         warehouse.create_tables()
         try:
             warehouse.replace("restricted/quarantine", rows, DATE, source_table="receipts")
-        except RuntimeError:
+        except TryAgainError:
             outcomes.put("failed")
         else:
             outcomes.put("written")
@@ -162,7 +161,7 @@ def staged(root: Path, name: str) -> Path:
 
 def test_old_staging_folders_are_removed_and_other_entries_are_kept(rows, warehouse, tmp_path):
     now = int(time.time())
-    old = staged(tmp_path, f"restricted.photo_ages-{now - 2 * STAGING_MAX_AGE_SECONDS}-0a1b")
+    old = staged(tmp_path, f"restricted.photo_ages-{now - 2 * staging.MAX_AGE_SECONDS}-0a1b")
     new = staged(tmp_path, f"restricted.photo_ages-{now}-0a1b")
     foreign = staged(tmp_path, "old-backup")
     (foreign.parent / ".DS_Store").write_text("")
@@ -218,45 +217,9 @@ def test_an_update_fails_if_another_writer_changed_the_date_since(warehouse):
         return rows
 
     warehouse.replace(CASES, cases("k1"), DATE)
-    with pytest.raises(RuntimeError, match="another writer replaced it at the same time"):
+    with pytest.raises(TryAgainError, match="another writer replaced it at the same time"):
         warehouse.update(CASES, DATE, change)
     assert case_ids(warehouse) == ["k1", "written meanwhile"]
-
-
-def test_a_vacuum_removes_replaced_and_deleted_files_and_keeps_the_rows(warehouse, tmp_path):
-    for case_id in ("k1", "k2"):
-        warehouse.replace(CASES, cases(case_id), DATE)
-        warehouse.replace(CASES, cases(case_id), NEXT)
-    warehouse.delete(CASES, DATE)
-    warehouse.vacuum(CASES)
-    assert len(list((tmp_path / CASES).rglob("*.parquet"))) == 1
-    assert case_ids(warehouse) == ["k2"]
-
-
-def test_a_vacuum_keeps_a_file_that_is_not_committed_yet(warehouse, tmp_path):
-    warehouse.replace(CASES, cases("k1"), DATE)
-    (committed,) = (tmp_path / CASES).rglob("*.parquet")
-    uncommitted = committed.with_name("part-00000-uncommitted.parquet")
-    uncommitted.write_bytes(committed.read_bytes())
-    warehouse.replace(CASES, cases("k2"), DATE)
-    warehouse.vacuum(CASES)
-    assert uncommitted.exists()
-    assert not committed.exists()
-    # A writer that was interrupted has left it.
-    days_ago = time.time() - 25 * 3600
-    os.utime(uncommitted, (days_ago, days_ago))
-    warehouse.vacuum(CASES)
-    assert not uncommitted.exists()
-    assert case_ids(warehouse) == ["k2"]
-
-
-def test_deleting_dates_before_the_first_one_writes_nothing(warehouse, tmp_path):
-    warehouse.replace(CASES, cases("k1"), NEXT)
-    versions = [DeltaTable(tmp_path / CASES).version()]
-    warehouse.delete(CASES, DATE)
-    warehouse.vacuum(CASES)
-    versions.append(DeltaTable(tmp_path / CASES).version())
-    assert versions[0] == versions[1]
 
 
 def test_the_newest_date_is_that_of_the_reports(warehouse, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from model.photos.data import decode_photo
+from model.photos.decoding import decode_photo
 from model.photos.duplicates import THUMBNAIL_SIZE, near_duplicates
 
 

@@ -1,4 +1,4 @@
-"""Expiry of the tables about cashiers: rows that are due are in no file, other rows are unchanged."""
+"""Retention: rows that are due are in no file, other rows are unchanged."""
 
 import datetime as dt
 
@@ -6,13 +6,20 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from jobs import keep_house
 from jobs.tables.cases import CASES
-from jobs.tables.expiry import COUNTS, KEEP_DAYS, SALES, SCREENING, STORES, expire
+from jobs.tables.retention import SCREENING, STORES, Retention
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
+from model.cli import TryAgainError
 
 NEWEST = dt.date(2026, 11, 9)
-TABLES = (*KEEP_DAYS, CASES)
+COUNTS, SALES = "restricted/cashier_daily_counts", "restricted/age_restricted_sales"
+TABLES = (COUNTS, SALES, SCREENING, STORES, CASES)
+
+
+def clean(warehouse: Warehouse) -> None:
+    keep_house.clean(warehouse, Retention(), NEWEST)
 
 
 def days_ago(days: int) -> dt.date:
@@ -79,7 +86,7 @@ def test_no_file_contains_an_expired_id_and_other_rows_are_unchanged(
     if with_checkpoint:  # the log is then read from a Parquet file
         for name in TABLES:
             DeltaTable(tmp_path / name).create_checkpoint()
-    expire(warehouse)
+    clean(warehouse)
     left = file_content(tmp_path)
     assert [text for text in due if text.encode() in left] == []
     assert [text for text in kept if text.encode() not in left] == []
@@ -100,34 +107,26 @@ def test_the_rows_of_a_replaced_date_are_gone(warehouse, tmp_path, file_content,
     )
     write(warehouse, name, NEWEST)
     assert b"first-version" in file_content(tmp_path)
-    expire(warehouse)
+    clean(warehouse)
     assert b"first-version" not in file_content(tmp_path)
 
 
 def test_a_second_run_leaves_the_same_rows(warehouse):
     fill(warehouse)
-    expire(warehouse)
+    clean(warehouse)
     rows = {name: warehouse.rows(name).to_pylist() for name in TABLES}
-    expire(warehouse)
+    clean(warehouse)
     assert {name: warehouse.rows(name).to_pylist() for name in TABLES} == rows
 
 
 def test_the_logs_name_only_the_date_in_predicates(warehouse, tmp_path):
     fill(warehouse)
-    expire(warehouse)
+    clean(warehouse)
     logs = [path.read_text() for name in TABLES for path in (tmp_path / name / "_delta_log").glob("*.json")]
     predicates = [part.partition('"}')[0].partition('",')[0] for log in logs for part in log.split('"predicate":"')[1:]]
     assert predicates
     assert {predicate.split()[0] for predicate in predicates} == {"business_date"}
     assert not any(" AND " in predicate or " OR " in predicate for predicate in predicates)
-
-
-def test_nothing_expires_without_a_report(tmp_path):
-    warehouse = Warehouse(str(tmp_path))
-    warehouse.create_tables()
-    write(warehouse, SALES, days_ago(300), {"receipt_id": "r1"})
-    expire(warehouse)
-    assert len(warehouse.rows(SALES)) == 1
 
 
 def test_an_answer_that_is_imported_during_the_expiry_is_not_lost(warehouse, monkeypatch):
@@ -150,7 +149,7 @@ def test_an_answer_that_is_imported_during_the_expiry_is_not_lost(warehouse, mon
 
     with monkeypatch.context() as patched:
         patched.setattr(Warehouse, "update", update_after_import)
-        with pytest.raises(RuntimeError, match="another writer"):
-            expire(warehouse)
-    expire(warehouse)
+        with pytest.raises(TryAgainError, match="another writer"):
+            clean(warehouse)
+    clean(warehouse)
     assert [(row["case_id"], row["id_seen"]) for row in warehouse.rows(CASES).to_pylist()] == [("k2", "yes")]

@@ -1,0 +1,294 @@
+"""Erase a person: the rows of some photos and receipts, in every table and on every date.
+
+First remove the same rows from the landing zone, with the photo: this program reads the landing zone and does not
+change it, and the next run of the date would bring them back. With a receipt, its photos are erased.
+
+- Rows that name one of the ids are removed from the restricted tables.
+- The date is matched and counted again, so that the counts no longer contain the purchases. `rebuild_windows` then
+  publishes its windows again; the DAG of this name does so after the next night.
+- If the landing zone no longer has the date, or its ages are older than they are kept, it can't be counted again.
+  `--delete-counts` then deletes its counts.
+- The old files are deleted at once: a program that reads one of them at this moment fails and must be run again.
+- `restricted/erasures` records the date, the reason and the number of rows, and no id. Do not name the person in the
+  reason; give each request a reason of its own.
+- After an interruption, run it again with the same ids and the same reason.
+
+Backups, labelled photos and exported files are not reached.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from pyarrow import fs
+
+from jobs import count_purchases, match_receipts, watch_ages
+from jobs.score_photos import MIN_PHOTOS_OF_MEAN
+from jobs.tables import upkeep
+from jobs.tables.cases import CASES
+from jobs.tables.faults import explained
+from jobs.tables.landing import Place, landed, open_place, table_folder
+from jobs.tables.retention import CASHIER_COUNTS, COUNTS, ERASURES, MARKERS, mark_deleted
+from jobs.tables.schemas import LANDING, UNDATED, WAREHOUSE, is_restricted
+from jobs.tables.warehouse import Warehouse
+from model.cli import InputError, run
+
+PHOTO_AGES, RECEIPT_AGES, QUARANTINE = "restricted/photo_ages", "restricted/receipt_ages", "restricted/quarantine"
+REPORTS = "analytics/run_quality"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Flags of the program; those of matching and counting must be those of the nightly run."""
+
+    warehouse: str
+    """Warehouse: a folder or URI."""
+    landing: str
+    """Landing zone: a folder or URI."""
+    photo_id: tuple[str, ...] = ()
+    """Photos."""
+    receipt_id: tuple[str, ...] = ()
+    """Receipts; their photos are erased too."""
+    reason: str
+    """The number of the request, for example. It is stored, and identifies an erasure that is continued."""
+    delete_counts: bool = False
+    """Delete the counts of a date that can't be counted again."""
+    grace_seconds: float = match_receipts.Settings.grace_seconds
+    """Largest difference between the clocks of a camera and its till, seconds."""
+    time_zone: str = count_purchases.Settings.time_zone
+    """Time zone of the stores, an IANA name such as Europe/Madrid; it gives a receipt its local hour."""
+    max_line_figure: float = count_purchases.Settings.max_line_figure
+    """Largest amount and quantity of a line, positive or negative."""
+
+    def __post_init__(self) -> None:
+        if not (self.photo_id or self.receipt_id) or not all((*self.photo_id, *self.receipt_id)):
+            raise InputError("give one or more ids: --photo-id P or --receipt-id R")
+        if not self.reason.strip():
+            raise InputError("--reason is empty; give the number of the request, for example")
+
+    def of(self, step: Any, business_date: dt.date) -> Any:
+        """Return the settings of one step on one date."""
+        names = {field.name for field in fields(step.Settings)} - {"business_date"}
+        return step.Settings(business_date=business_date, **{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ids:
+    """The photos and receipts of a person."""
+
+    photos: frozenset[str]
+    receipts: frozenset[str]
+
+    def within(self, rows: pa.Table) -> pa.BooleanArray:
+        """Return which rows name one of the ids, in any column of a landing or warehouse table."""
+        found = [False] * len(rows)
+        for column, ids in (("photo_id", self.photos), ("receipt_id", self.receipts)):
+            if column in rows.column_names:
+                found = [each or value in ids for each, value in zip(found, rows[column].to_pylist(), strict=True)]
+        if "photo_ids" in rows.column_names:
+            lists = rows["photo_ids"].to_pylist()
+            found = [each or not self.photos.isdisjoint(ids or ()) for each, ids in zip(found, lists, strict=True)]
+        if "key" in rows.column_names:  # of the quarantine: a photo, a receipt, or a receipt and the number of a line
+            everyone = self.photos | self.receipts
+            keys = rows["key"].to_pylist()
+            found = [
+                each or key in everyone or (key or "").rpartition("/")[0] in self.receipts
+                for each, key in zip(found, keys, strict=True)
+            ]
+        return pa.array(found, pa.bool_())
+
+    def removed_from(self, rows: pa.Table) -> pa.Table:
+        """Return the rows that name none of the ids."""
+        return rows.filter(pc.invert(self.within(rows)))
+
+
+def with_photos(warehouse: Warehouse, photos: Iterable[str], receipts: Iterable[str]) -> Ids:
+    """Return the ids, and those of the photos of the receipts."""
+    receipts = frozenset(receipts)
+    rows = warehouse.rows(RECEIPT_AGES, "receipt_id", "photo_ids").to_pylist()
+    of_receipts = {photo for row in rows if row["receipt_id"] in receipts for photo in row["photo_ids"]}
+    return Ids(photos=frozenset(photos) | of_receipts, receipts=receipts)
+
+
+def found_rows(warehouse: Warehouse, ids: Ids) -> dict[dt.date, Counter[str]]:
+    """Return the number of rows that name one of the ids, by date and restricted table."""
+    found: dict[dt.date, Counter[str]] = {}
+    named = {"photo_id", "receipt_id", "photo_ids", "key"}
+    for name, table in WAREHOUSE.items():
+        columns = [column for column in table.schema.names if column in named]
+        if columns and is_restricted(name):
+            rows = warehouse.rows(name, "business_date", *columns)
+            for date in rows.filter(ids.within(rows))["business_date"].to_pylist():
+                found.setdefault(date, Counter())[name] += 1
+    return found
+
+
+def check_landing(warehouse: Warehouse, landing: Place, date: dt.date, ids: Ids) -> bool:
+    """Return whether a date can be counted again: the landing zone has it, and the ages are not deleted.
+
+    Raises:
+        InputError: the landing zone still names one of the ids.
+    """
+    has_all_tables, named = True, {}
+    for table in sorted(LANDING.keys() - UNDATED):
+        paths = landed(landing, table_folder(table, date)).files
+        columns = [column for column in ("photo_id", "receipt_id") if column in LANDING[table].names]
+        if paths:
+            rows = ds.dataset(paths, format="parquet", filesystem=landing.filesystem).to_table(columns=columns)
+            named[table] = pc.sum(ids.within(rows)).as_py()
+        has_all_tables &= bool(paths)
+    if any(named.values()):
+        listed = ", ".join(f"{table} {n_rows}" for table, n_rows in named.items() if n_rows)
+        raise InputError(
+            f"the landing zone {landing.uri} still names the person on {date} (rows: {listed}); remove these rows and "
+            f"the photos first: {', '.join(sorted(ids.photos)) or 'none'}"
+        )
+    return has_all_tables and warehouse.has_rows(PHOTO_AGES, date)
+
+
+def unfinished(warehouse: Warehouse, reason: str) -> set[dt.date]:
+    """Return the dates of the same erasure that were interrupted."""
+    rows = warehouse.rows(ERASURES, "business_date", "finished_at", "reason").to_pylist()
+    return {row["business_date"] for row in rows if row["finished_at"] is None and row["reason"] == reason}
+
+
+def record_begin(warehouse: Warehouse, date: dt.date, reason: str, n_rows: int) -> None:
+    """Record an erasure that is not finished; one that was interrupted is continued."""
+
+    def begun(rows: pa.Table) -> pa.Table:
+        if any(row["reason"] == reason and row["finished_at"] is None for row in rows.to_pylist()):
+            return rows
+        row = {"begun_at": dt.datetime.now(dt.UTC), "finished_at": None, "reason": reason, "n_rows": n_rows}
+        return pa.concat_tables([rows, pa.Table.from_pylist([row], schema=rows.schema)])
+
+    warehouse.update(ERASURES, date, begun)
+
+
+def record_end(warehouse: Warehouse, date: dt.date, reason: str) -> None:
+    """Record that the erasure of a date is finished."""
+    now = dt.datetime.now(dt.UTC)
+
+    def ended(rows: pa.Table) -> pa.Table:
+        records = rows.to_pylist()
+        for record in records:
+            if record["reason"] == reason:
+                record["finished_at"] = record["finished_at"] or now
+        return pa.Table.from_pylist(records, schema=rows.schema)
+
+    warehouse.update(ERASURES, date, ended)
+
+
+def remove_rows(warehouse: Warehouse, date: dt.date, ids: Ids) -> None:
+    """Remove the rows of a date that name one of the ids, and correct the report of the photos.
+
+    `receipt_ages` is the last one: it tells the photos of a receipt, if this is interrupted.
+    """
+    names = [name for name, table in WAREHOUSE.items() if is_restricted(name) and name != QUARANTINE]
+    for name in sorted(names, key=lambda name: name == RECEIPT_AGES):
+        rows = warehouse.rows(name, first=date, last=date)
+        if pc.any(ids.within(rows)).as_py():
+            warehouse.update(name, date, ids.removed_from)
+    for table in LANDING:
+        if warehouse.has_rows(QUARANTINE, date, source_table=table):
+            warehouse.update(QUARANTINE, date, ids.removed_from, source_table=table)
+    if warehouse.has_rows(REPORTS, date, job="score_photos"):
+        counted = counted_photos(warehouse, date)
+        warehouse.update(REPORTS, date, lambda report: corrected(report, counted), job="score_photos")
+
+
+def counted_photos(warehouse: Warehouse, date: dt.date) -> dict[str, float | None]:
+    """Return the figures of the photos of a date as `score_photos` reports them."""
+    photos = warehouse.rows(PHOTO_AGES, "age_years", "status", first=date, last=date)
+    rejected = warehouse.rows(QUARANTINE, "source_table", first=date, last=date)
+    n_scored = pc.sum(pc.equal(photos["status"], "scored")).as_py() or 0
+    mean = pc.mean(photos["age_years"]).as_py() if n_scored >= MIN_PHOTOS_OF_MEAN else None
+    return {
+        "rows_used": n_scored,
+        "rows_quarantined": pc.sum(pc.equal(rejected["source_table"], "photo_events")).as_py() or 0,
+        "mean_age_years": None if mean is None else round(mean, 3),
+    }
+
+
+def corrected(report: pa.Table, counted: dict[str, float | None]) -> pa.Table:
+    """Return the report of `score_photos` with other figures; the sum of the rows still adds up."""
+    rows = report.to_pylist()
+    for row in rows:
+        row["value"] = counted.get(row["measure"], row["value"])
+    values = {row["measure"]: row["value"] for row in rows if row["source_table"] == "photo_events"}
+    for row in rows:
+        if row["measure"] == "rows_in":
+            row["value"] = values["rows_used"] + values["rows_quarantined"] + values["rows_duplicate"]
+    return pa.Table.from_pylist(rows, schema=report.schema)
+
+
+def delete_counts(warehouse: Warehouse, date: dt.date) -> None:
+    """Delete the counts of a date, which contain the purchases of the person."""
+    for marker in MARKERS.values():
+        mark_deleted(warehouse, marker, [date])
+    for name in (*COUNTS, *CASHIER_COUNTS):
+        warehouse.replace(name, WAREHOUSE[name].row_schema.empty_table(), date)
+
+
+def check_dates(warehouse: Warehouse, settings: Settings, dates: Iterable[dt.date], ids: Ids) -> dict[dt.date, bool]:
+    """Return which dates can be counted again; see `check_landing`.
+
+    Raises:
+        InputError: the landing zone does not exist. A date can't be counted again, and its counts must not be deleted.
+    """
+    landing = open_place(settings.landing, "--landing")
+    if landing.filesystem.get_file_info(landing.path).type != fs.FileType.Directory:
+        raise InputError(f"--landing {settings.landing}: the folder does not exist")
+    can_count = {date: check_landing(warehouse, landing, date, ids) for date in dates}
+    for date, possible in can_count.items():
+        is_counted = warehouse.has_rows(COUNTS[0], date) or warehouse.has_rows(CASHIER_COUNTS[0], date)
+        if is_counted and not possible and not settings.delete_counts:
+            raise InputError(
+                f"{date} can't be counted again, because {landing.uri} no longer has it or its ages are deleted. "
+                "Restore it there without the person, or add --delete-counts to delete the counts of the date"
+            )
+    return can_count
+
+
+def count_again(settings: Settings, date: dt.date) -> None:
+    """Match and count a date, and watch its ages, without the person."""
+    for step in (match_receipts, count_purchases, watch_ages):
+        step.main(settings.of(step, date))
+
+
+def main(settings: Settings) -> None:
+    """Find the dates, check the landing zone, erase, count again, delete the old files."""
+    warehouse = Warehouse(settings.warehouse)
+    with explained(settings.warehouse):
+        warehouse.check_writable()
+        warehouse.check_schemas()
+        warehouse.create_tables()
+        ids = with_photos(warehouse, settings.photo_id, settings.receipt_id)
+        found = found_rows(warehouse, ids)
+        interrupted = unfinished(warehouse, settings.reason)
+        if not found and not interrupted:
+            raise InputError(f"no table of {settings.warehouse} names one of the {len(ids.photos | ids.receipts)} ids")
+        # The date of a case is that of the screening, not of the purchase.
+        bought = sorted(interrupted | {date for date, tables in found.items() if tables.keys() - {CASES}})
+        can_count = check_dates(warehouse, settings, bought, ids)
+        for date in sorted(found.keys() | interrupted):
+            n_rows = found.get(date, Counter()).total()
+            record_begin(warehouse, date, settings.reason, n_rows)
+            remove_rows(warehouse, date, ids)
+            if can_count.get(date):
+                count_again(settings, date)
+            elif date in can_count:
+                delete_counts(warehouse, date)
+            record_end(warehouse, date, settings.reason)
+            print(f"erase: {date}, {n_rows} rows erased", flush=True)
+        for name in filter(is_restricted, WAREHOUSE):
+            upkeep.vacuum(warehouse, name)
+    print(f"erase: done; now run: python -m jobs.rebuild_windows --warehouse {settings.warehouse}")
+
+
+if __name__ == "__main__":
+    run(main, Settings)

@@ -1,0 +1,66 @@
+-- In which stores is the share of photos that are unreadable, or belong to no receipt, larger than on the 28 dates
+-- before? Files are damaged, or the clock of a camera or a till is wrong.
+-- Grain: one row per store and fault (unreadable, unmatched) whose share is at least 5 %, at least twice the usual one,
+-- and larger than by chance: of 500 nights without a change, fewer than one has a row.
+-- Units: photos of the date. Parameters: $business_date.
+WITH matched AS (
+    SELECT
+        business_date,
+        UNNEST(photo_ids) AS photo_id
+    FROM restricted.receipt_ages
+    WHERE business_date BETWEEN CAST($business_date AS DATE) - 28 AND CAST($business_date AS DATE)
+),
+
+photos AS (
+    SELECT
+        photos.store_id,
+        photos.business_date = CAST($business_date AS DATE) AS is_today,
+        CAST(photos.age_years IS NULL AS INTEGER) AS unreadable,
+        CAST(photos.age_years IS NOT NULL AND matched.photo_id IS NULL AS INTEGER) AS unmatched
+    FROM restricted.photo_ages AS photos
+    LEFT JOIN matched USING (business_date, photo_id)
+    WHERE photos.business_date BETWEEN CAST($business_date AS DATE) - 28 AND CAST($business_date AS DATE)
+),
+
+stores AS (
+    SELECT
+        store_id,
+        fault,
+        COUNT(*) FILTER (WHERE is_today) AS n,
+        SUM(is_fault) FILTER (WHERE is_today) AS x,
+        COUNT(*) FILTER (WHERE NOT is_today) AS n_before,
+        SUM(is_fault) FILTER (WHERE NOT is_today) AS x_before
+    FROM photos
+    UNPIVOT (is_fault FOR fault IN (unreadable, unmatched))
+    GROUP BY store_id, fault
+    HAVING
+        COUNT(*) FILTER (WHERE is_today) >= 10
+        AND COUNT(*) FILTER (WHERE NOT is_today) >= 50
+),
+
+tested AS (
+    SELECT
+        *,
+        x / (x + x_before) AS part,
+        n / (n + n_before) AS usual_part,
+        COUNT(*) OVER () AS n_tests
+    FROM stores
+)
+
+SELECT
+    store_id,
+    fault,
+    n AS n_photos,
+    CAST(x AS BIGINT) AS n_unused,
+    ROUND(x / n, 3) AS unused_share,
+    ROUND(x_before / n_before, 3) AS usual_share
+FROM tested
+WHERE
+    x >= 0.05 * n
+    AND x * n_before >= 2 * x_before * n
+    AND part > usual_part
+    -- If nothing changed, x of the x + x_before faults is hypergeometric; Hoeffding's bound of the probability of more.
+    AND (x + x_before) * (
+        part * LN(part / usual_part) + CASE WHEN part < 1 THEN (1 - part) * LN((1 - part) / (1 - usual_part)) ELSE 0 END
+    ) > LN(n_tests / 0.002)
+ORDER BY store_id, fault

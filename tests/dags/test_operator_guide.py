@@ -1,0 +1,245 @@
+"""Each error text of `dags/README.md` is raised here by the code that it comes from; `...` stands for anything."""
+
+import datetime as dt
+import json
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import await_landing, erase, keep_house
+from jobs.tables import landing, spark
+from jobs.tables.duck import connect
+from jobs.tables.faults import explained
+from jobs.tables.night import DateSettings, Night
+from jobs.tables.schemas import LANDING, WAREHOUSE
+from jobs.tables.warehouse import Warehouse
+from model import promote
+from model.cli import InputError, TryAgainError, on_one_line
+from model.release import checkpoint
+
+GUIDE = Path(__file__).resolve().parents[2] / "dags" / "README.md"
+DATE = dt.date(2026, 11, 9)
+MODEL_JSON = json.dumps({"network": {}, "sha256": {checkpoint.WEIGHTS: "0" * 64}})
+EVENTS, COUNTS, PHOTO_AGES = "photo_events", "restricted/daily_counts", "restricted/photo_ages"
+
+
+def texts(guide: str) -> list[str]:
+    """Return the error texts in code spans; a span may continue on the next line."""
+    prose = re.sub(r"(?m)^    .*", "", guide)  # without the commands
+    spans = (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose))
+    return [span for span in spans if re.match(r"error: (?!\.\.\.$)|\w+(Error|Exception): ", span)]
+
+
+def pattern(text: str) -> str:
+    return ".*".join(re.escape(part) for part in text.split("..."))
+
+
+class Faults:
+    """One method for each text; the folder is empty before each."""
+
+    def __init__(self, folder: Path, monkeypatch, load_dags):
+        self.folder, self.monkeypatch, self.load_dags = folder, monkeypatch, load_dags
+        self.warehouse = Warehouse(str(folder / "warehouse"))
+
+    def land(self, rows=(), name="part-0.parquet", schema=LANDING[EVENTS]):
+        file = self.folder / "landing" / EVENTS / f"business_date={DATE}" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), file)
+        return file
+
+    def read_landing(self):
+        landing.landing_files(landing.open_place(str(self.folder / "landing")), EVENTS, DATE)
+
+    def write_counts(self):
+        self.warehouse.create_tables()
+        counts = [{"age_year": n % 90, "level": "product", "item": f"p{n}", "n_receipts": n} for n in range(3000)]
+        self.warehouse.replace(COUNTS, pa.Table.from_pylist(counts, schema=WAREHOUSE[COUNTS].row_schema), DATE)
+        (file,) = (self.folder / "warehouse" / COUNTS).rglob("*.parquet")
+        return file
+
+    def read_counts(self):
+        with explained(self.warehouse.uri):
+            self.warehouse.rows(COUNTS)
+
+    def read_model(self, **files):
+        for name, text in files.items():
+            (self.folder / name.replace("_", ".")).write_text(text)
+        checkpoint.version(self.folder)
+
+    def landing_zone_does_not_exist(self):
+        await_landing.missing_folders(str(self.folder / "nowhere"), DATE)
+
+    def storage_is_silent(self):
+        self.monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        uri = "s3a://key:secret@chain/landing?endpoint_override=127.0.0.1:9&scheme=http&region=eu-west-1"
+        await_landing.main(await_landing.Settings(business_date=DATE, landing=uri))
+
+    def date_is_in_the_future(self):
+        settings = await_landing.Settings(business_date=DATE, landing=str(self.folder))
+        await_landing.check_night(settings, dt.datetime(2026, 11, 7, tzinfo=dt.UTC))
+
+    def table_is_missing(self):
+        self.read_landing()
+
+    def transfer_is_not_complete(self):
+        self.land().with_name("part-1.parquet.tmp").touch()
+        self.read_landing()
+
+    def folder_has_other_files(self):
+        self.land().with_name("part-1.csv").touch()
+        self.read_landing()
+
+    def file_is_not_parquet(self):
+        self.land().write_text("no Parquet")
+        self.read_landing()
+
+    def column_is_missing(self):
+        self.land(schema=LANDING[EVENTS].remove(0))
+        self.read_landing()
+
+    def column_has_another_type(self):
+        self.land(schema=LANDING[EVENTS].set(0, LANDING[EVENTS].field(0).with_type(pa.int64())))
+        self.read_landing()
+
+    def warehouse_is_not_writable(self):
+        (self.folder / "file").touch()
+        Warehouse(str(self.folder / "file" / "warehouse")).check_writable()
+
+    def warehouse_is_of_another_version(self):
+        from deltalake import write_deltalake  # noqa: PLC0415
+
+        write_deltalake(self.folder / "warehouse" / COUNTS, pa.table({"age_year": [1]}))
+        self.warehouse.check_schemas()
+
+    def step_before_has_not_finished(self):
+        with Night(DateSettings(business_date=DATE, warehouse=self.warehouse.uri), "build_affinity"):
+            pass
+
+    def another_writer_replaced_the_date(self):
+        self.write_counts()
+
+        def change(rows):
+            self.warehouse.replace(COUNTS, rows, DATE)
+            return rows
+
+        self.warehouse.update(COUNTS, DATE, change)
+
+    def file_was_removed(self):
+        self.write_counts().unlink()
+        self.read_counts()
+
+    def file_is_damaged(self):
+        file = self.write_counts()
+        file.write_bytes(file.read_bytes()[:100])
+        self.read_counts()
+
+    def log_is_damaged(self):
+        self.write_counts()
+        (self.folder / "warehouse" / COUNTS / "_delta_log" / f"{1:020}.json").write_text("{")
+        self.read_counts()
+
+    def disk_is_full(self):
+        with explained(self.warehouse.uri), Path("/dev/full").open("w") as full:
+            full.write("x")
+            full.flush()
+
+    def java_is_missing(self):
+        self.monkeypatch.delenv("JAVA_HOME", raising=False)
+        self.monkeypatch.setenv("PATH", str(self.folder))
+        spark.check_java()
+
+    def python_of_workers_is_wrong(self):
+        self.monkeypatch.setenv("PYSPARK_PYTHON", str(self.folder / "python"))
+        self.monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
+        spark.check_worker_python()
+
+    def model_folder_is_empty(self):
+        self.read_model()
+
+    def model_was_changed(self):
+        self.read_model(model_json=MODEL_JSON, weights_safetensors="others")
+
+    def model_is_incomplete(self):
+        self.read_model(model_json=MODEL_JSON)
+
+    def model_is_not_json(self):
+        self.read_model(model_json="{")
+
+    def store_does_not_exist(self):
+        promote.main(promote.Settings(model=self.folder, store=self.folder / "store"))
+
+    def warehouse_of_a_query_is_empty(self):
+        connect(str(self.folder), restricted=True)
+
+    def warehouse_of_housekeeping_is_empty(self):
+        keep_house.main(keep_house.Settings(warehouse=self.warehouse.uri))
+
+    def retention_is_too_short(self):
+        keep_house.Settings(warehouse=self.warehouse.uri, keep_ages_days=7)
+
+    def erase(self, **flags):
+        settings = erase.Settings(
+            warehouse=self.warehouse.uri, landing=str(self.folder / "landing"), photo_id=("p1",), reason="17", **flags
+        )
+        erase.main(settings)
+
+    def score_person(self):
+        self.warehouse.create_tables()
+        rows = pa.Table.from_pylist([{"photo_id": "p1"}], schema=WAREHOUSE[PHOTO_AGES].row_schema)
+        self.warehouse.replace(PHOTO_AGES, rows, DATE)
+
+    def person_is_unknown(self):
+        self.erase()
+
+    def person_is_in_the_landing_zone(self):
+        self.score_person()
+        self.land([{"photo_id": "p1"}])
+        self.erase()
+
+    def erased_date_has_no_landing_zone(self):
+        self.score_person()
+        self.write_counts()
+        self.erase()
+
+    def time_zone_is_wrong(self):
+        self.monkeypatch.setenv("BREAD_SALT_TIME_ZONE", "Mars/Olympus")
+        error = next(iter(self.load_dags().import_errors.values()))
+        raise ValueError(error.splitlines()[-1].partition("ValueError: ")[2])
+
+    def manual_run_has_no_date(self):
+        from types import SimpleNamespace  # noqa: PLC0415
+
+        macros = self.load_dags().dags["nightly_purchase_analytics"].user_defined_macros
+        macros["business_date"]({"business_date": None}, SimpleNamespace(run_type="manual"))
+
+
+HELPERS = {"land", "read_landing", "write_counts", "read_counts", "read_model", "erase", "score_person"}
+FAULTS = [name for name in vars(Faults) if not name.startswith("_") and name not in HELPERS]
+
+
+@pytest.fixture(scope="module")
+def provoked() -> dict[str, str]:
+    return {}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_error_reads_as_in_the_guide(fault, provoked, tmp_path, monkeypatch, load_dags):
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - the text is compared below
+        getattr(Faults(tmp_path, monkeypatch, load_dags), fault)()
+    error = raised.value
+    kind = "error" if isinstance(error, InputError | TryAgainError) else type(error).__name__
+    text = f"{kind}: {on_one_line(str(error))}"
+    guide = texts(GUIDE.read_text(encoding="utf-8"))
+    found = {each for each in guide if re.fullmatch(pattern(each), text)}
+    assert found, text
+    provoked |= dict.fromkeys(found, text)
+
+
+def test_the_guide_has_no_error_that_is_not_provoked(provoked):
+    if len(provoked) < len(FAULTS) // 2:
+        pytest.fail("run the whole file: this test needs the errors that the others provoke")
+    missing = set(texts(GUIDE.read_text(encoding="utf-8"))) - provoked.keys()
+    assert missing == set()

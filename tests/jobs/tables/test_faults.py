@@ -1,0 +1,235 @@
+"""Faults of real files and programs, each as one readable line."""
+
+import datetime as dt
+import shutil
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from jobs.tables import spark as spark_module
+from jobs.tables.duck import connect, execute
+from jobs.tables.faults import explain, explained
+from jobs.tables.night import LandingSettings, Night
+from jobs.tables.schemas import LANDING, WAREHOUSE
+from jobs.tables.spark import check_java, check_worker_python
+from jobs.tables.warehouse import Warehouse
+from model.cli import InputError, TryAgainError
+
+DATE = dt.date(2026, 11, 9)
+COUNTS = "restricted/daily_counts"
+
+
+def flip(file: Path, first: int, last: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[first:last] = bytes(255 - byte for byte in content[first:last])
+    file.write_bytes(content)
+
+
+@pytest.fixture
+def landing(tmp_path) -> Path:
+    """Write receipts of the date and return their file."""
+    file = tmp_path / "landing" / "receipts" / f"business_date={DATE}" / "part-0.parquet"
+    file.parent.mkdir(parents=True)
+    receipts = [{"receipt_id": f"r{number}", "store_id": "s1"} for number in range(2000)]
+    pq.write_table(pa.Table.from_pylist(receipts, schema=LANDING["receipts"]), file)
+    return file
+
+
+def copy_receipts(tmp_path, date=DATE) -> None:
+    settings = LandingSettings(
+        business_date=date, landing=str(tmp_path / "landing"), warehouse=str(tmp_path / "warehouse")
+    )
+    with Night(settings, "score_photos", landing_tables=["receipts"]) as night:
+        night.landing("receipts").selectExpr("MAX(receipt_id)").collect()
+        night.replace(COUNTS, WAREHOUSE[COUNTS].row_schema.empty_table())
+
+
+def test_a_damaged_page_of_the_landing_zone_stops_the_job_before_it_writes(spark, landing, tmp_path):
+    assert spark  # the night uses this session
+    flip(landing, 30, 3000)
+    with pytest.raises(InputError) as error:
+        copy_receipts(tmp_path)
+    text = str(error.value)
+    assert text.startswith(f"receipts: {landing} is damaged: ")
+    assert text.endswith("; deliver the file again")
+    assert "\n" not in text
+    assert list((tmp_path / "warehouse").iterdir()) == []
+
+
+def test_a_date_whose_windows_overflow_is_refused(landing, tmp_path):
+    with pytest.raises(InputError, match="--business-date 9999-12-31 is not between"):
+        copy_receipts(tmp_path, dt.date.max)
+    assert landing.exists()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("written")
+    warehouse = Warehouse(str(root))
+    warehouse.create_tables()
+    counts = [{"age_year": n % 90, "level": "product", "item": f"p{n}", "n_receipts": n} for n in range(3000)]
+    rows = pa.Table.from_pylist(counts, schema=WAREHOUSE[COUNTS].row_schema)
+    warehouse.replace(COUNTS, rows, DATE)
+    return root
+
+
+@pytest.fixture
+def warehouse(written, tmp_path) -> Path:
+    return shutil.copytree(written, tmp_path / "warehouse")
+
+
+def by_arrow(root, _):
+    Warehouse(str(root)).rows(COUNTS)
+
+
+def by_duckdb(root, _):
+    with connect(str(root), restricted=True) as connection:
+        execute(connection, "SELECT SUM(n_receipts), MAX(item), SUM(age_year) FROM restricted.daily_counts", {})
+
+
+def by_spark(root, spark):
+    Warehouse(str(root)).read(spark, COUNTS, DATE, DATE).selectExpr("MAX(item)", "SUM(n_receipts)").collect()
+
+
+@pytest.mark.parametrize("spoiled", [(30, 9000), (-80, -20), (-8, None)], ids=["page", "footer", "end"])
+@pytest.mark.parametrize("read", [by_arrow, by_duckdb, by_spark])
+def test_a_damaged_file_of_the_warehouse_is_named_with_its_table(spark, warehouse, read, spoiled):
+    file = next((warehouse / COUNTS).rglob("*.parquet"))
+    flip(file, *spoiled)
+    with pytest.raises(InputError) as error, explained(str(warehouse)):
+        read(warehouse, spark)
+    assert str(error.value).startswith(f"{COUNTS}: {file} is damaged: ")
+    assert str(error.value).endswith("; run the jobs again for 2026-11-09")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("read", [by_arrow, by_duckdb, by_spark])
+def test_a_file_that_another_job_removed_means_retry(spark, warehouse, read):
+    file = next((warehouse / COUNTS).rglob("*.parquet"))
+    file.unlink()
+    message = f"{COUNTS}: .*{file.name} was removed .*another job.*; run again$"
+    with pytest.raises(TryAgainError, match=message), explained(str(warehouse)):
+        read(warehouse, spark)
+
+
+@pytest.mark.parametrize("open_it", [lambda root: Warehouse(root).check_schemas(), connect])
+def test_a_damaged_delta_log_is_named(warehouse, open_it):
+    log = warehouse / "analytics" / "run_quality" / "_delta_log"
+    (log / "00000000000000000000.json").write_text("{no json\n")
+    message = f"^analytics/run_quality: {log} is damaged: .*; restore it from a backup$"
+    with pytest.raises(InputError, match=message), explained(str(warehouse)):
+        open_it(str(warehouse))
+
+
+def test_a_damaged_table_that_its_job_reads_first_is_not_repaired_by_a_run():
+    file = f"/w/restricted/photo_ages/business_date={DATE}/part-0.parquet"
+    text = f"[FAILED_READ_FILE.NO_HINT] Encountered error while reading file file://{file}.  SQLSTATE: KD001"
+    assert "restore the file from a backup, or remove the folder of the table" in str(explain(RuntimeError(text)))
+
+
+def write_to_a_full_device():
+    with Path("/dev/full").open("w") as file:
+        file.write("x")
+
+
+def write_delta_to_a_full_disk():
+    # As recorded on a full disk, which a test can't make without the rights of root.
+    raise DeltaError("External: Generic LocalFileSystem error: Unable to copy data to file: No space left on device")
+
+
+def write_with_spark_to_a_full_disk():
+    raise RuntimeError(
+        "An error occurred while calling o383.parquet.\n: org.apache.spark.SparkException: [TASK_WRITE_FAILED] Task "
+        "failed while writing rows to file:/w/out. SQLSTATE: 58030\n\tat org.apache.spark\n"
+        "Caused by: org.apache.hadoop.fs.FSError: java.io.IOException: No space left on device"
+    )
+
+
+@pytest.mark.parametrize("write", [write_to_a_full_device, write_delta_to_a_full_disk, write_with_spark_to_a_full_disk])
+def test_a_full_disk_is_one_line_that_says_where_to_make_room(write, monkeypatch):
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", "/scratch")
+    message = r"^a disk is full: .* the warehouse /w and /scratch .* are, then run again$"
+    with pytest.raises(InputError, match=message), explained("/w"):
+        write()
+
+
+def test_a_lost_race_means_retry():
+    with pytest.raises(TryAgainError, match="another job changed a table at the same time, run again"), explained():
+        raise CommitFailedError("Failed to commit transaction: 15")
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), OSError(5, "Input/output error"), DeltaError("new")])
+def test_an_unknown_error_stays_as_it_is(error, written):
+    with pytest.raises(type(error)) as raised, explained(str(written)):
+        raise error
+    assert raised.value is error
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Return a function that writes a shell script and returns its path."""
+
+    def write(text: str, name: str = "bin/java") -> Path:
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("#!/bin/sh\n", "is silent; set JAVA_HOME"),
+        ("#!/bin/sh\nexit 3", r"is silent \(exit code 3\); set JAVA_HOME"),
+        ("#!/bin/sh\necho 'Could not create the VM' >&2; exit 1", r"is Could not create the VM \(exit code 1\)"),
+        ("#!/bin/sh\nexec sleep 60", "does not work: .*timed out after 0.5 seconds"),
+        ("no program", "does not work: .*Exec format error"),
+        ("#!/nowhere\n", "does not work: .*No such file"),
+    ],
+)
+def test_a_broken_java_is_one_line(program, tmp_path, monkeypatch, script, message):
+    program(script)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    monkeypatch.setattr(spark_module, "START_SECONDS", 0.5)
+    with pytest.raises(InputError, match=f"Spark needs Java 17 or 21, and .*/bin/java {message}") as error:
+        check_java()
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_python_of_the_workers_is_one_line(program, monkeypatch):
+    def check(python: object) -> None:
+        monkeypatch.setenv("PYSPARK_PYTHON", str(python))
+        check_worker_python()
+
+    check(sys.executable)
+    with pytest.raises(InputError, match=r"PYSPARK_PYTHON /nowhere/python can't run this project: .*No such file"):
+        check("/nowhere/python")
+    with pytest.raises(InputError, match="can't run this project: exit code 1; wanted: "):
+        check("/bin/false")
+    bare = program(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"', "bin/python")
+    with pytest.raises(
+        InputError, match=f"PYSPARK_PYTHON {bare} can't run this project: ModuleNotFoundError: No module"
+    ):
+        check(bare)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Lost task 0.0: java.io.IOException: Cannot run program "/nowhere/python": error=2, No such file\n',
+        "An exception was thrown from the Python worker:\nTraceback\nModuleNotFoundError: No module named 'pandas'\n",
+    ],
+)
+def test_a_wrong_python_on_a_worker_machine_is_one_line(text, monkeypatch):
+    monkeypatch.setenv("PYSPARK_PYTHON", "/nowhere/python")
+    error = explain(RuntimeError(text))
+    assert isinstance(error, InputError)
+    assert str(error).startswith("PYSPARK_PYTHON /nowhere/python ")
+    assert "\n" not in str(error)
