@@ -7,7 +7,7 @@ SHELL := bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check constraints bench-scale bench-publish bench-score bench-year bench-affinity bench-cashiers bench-ablations bench-kernel clean java uv
+.PHONY: help demo test test-faults check constraints bench-scale bench-publish bench-score bench-year bench-affinity bench-cashiers bench-ablations bench-kernel clean java uv
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -18,6 +18,9 @@ demo: .venv java ## run one night of a synthetic chain and compare it with the k
 # Two processes, each with its own Spark session and one thread for torch: more threads only wait for each other.
 test: .venv java ## all tests
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+
+test-faults: .venv java ## let each job fail in every way at each of its writes, and race whole nights (hours)
+	OMP_NUM_THREADS=1 python -m pytest tests/jobs/faults --all-points --timeout=0
 
 check: .venv ## check formatting, lint and types
 	ruff format --check

@@ -28,6 +28,11 @@ OFFERS = "analytics/age_offers"
 LONG_AGO = DATE - dt.timedelta(days=100)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out whole nights, which take minutes, unless everything is tried."""
+    return True if collection_path.name == "test_whole_nights.py" and not config.getoption("all_points") else None
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _hooked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -85,7 +90,12 @@ def published(counted_warehouse: Callable[..., Path]) -> Path:
         for job in (build_affinity, screen_cashiers):
             job.main(job.Settings(business_date=date, warehouse=str(warehouse)))
     make_old(
-        warehouse, OFFERS, "restricted/cashier_screening", "restricted/store_screening", f"{REPORTS}:build_affinity"
+        warehouse,
+        "analytics/age_bands",
+        OFFERS,
+        "restricted/cashier_screening",
+        "restricted/store_screening",
+        f"{REPORTS}:build_affinity",
     )
     return warehouse
 
@@ -108,7 +118,7 @@ def publication(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Tr
 
 
 @pytest.fixture(scope="session")
-def screened(sell: Callable[..., Path], three_stores: Callable[..., list[dict]]) -> Path:  # noqa: F811
+def screened(sell: Callable[..., Path], three_stores: Callable[..., list[dict]]) -> Path:
     """A warehouse with a cashier who will be in review, and rows in all tables that are due for deletion."""
     planted = three_stores(asks=0.05, n_sales=60)
     warehouse = sell([YESTERDAY, DATE], planted)

@@ -262,9 +262,9 @@ class Writes:
         if path is None or (isinstance(path, int) and path < 0):
             return None
         if isinstance(path, int):
-            return os.readlink(f"/proc/self/fd/{path}")
+            return str(Path(f"/proc/self/fd/{path}").readlink())
         text = os.fsdecode(path)
         if os.path.isabs(text):  # noqa: PTH117 - a Path would be made for each event
             return text
-        relative_to = os.readlink(f"/proc/self/fd/{folder}") if isinstance(folder, int) and folder > 2 else os.getcwd()  # noqa: PTH109
-        return f"{relative_to}/{text}"
+        is_open = isinstance(folder, int) and folder >= 0  # the folder of the path, as a descriptor
+        return f"{Path(f'/proc/self/fd/{folder}').readlink() if is_open else Path.cwd()}/{text}"
