@@ -36,7 +36,7 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xff]")
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # restart markers are part of a scan
 _START_OF_SCAN, _START_OF_IMAGE, _END_OF_IMAGE, _APP1 = 0xDA, 0xD8, 0xD9, 0xE1
 _FRAMES = {*range(0xC0, 0xC9)} - {0xC4, 0xC8}
-"""Without those of arithmetic coding, which takes twice the time and which no camera writes: such a file has no size."""
+"""Without those of arithmetic coding, which takes twice the time and no camera writes: such a file has no size."""
 _KEPT = {
     *range(0xC0, 0xC9),
     0xDB,
