@@ -3,7 +3,9 @@
 import csv
 import datetime as dt
 import functools
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,8 +18,8 @@ from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
 from tests.jobs.faults.conftest import DATE, LONG_AGO, YESTERDAY, make_old
 from tests.jobs.faults.hooks import watched
-from tests.jobs.faults.points import Fault, Killed, Writes
-from tests.jobs.faults.states import CASES, REPORTS, Rows, differing
+from tests.jobs.faults.points import KILLED_HALF_WAY, Fault, Killed, Writes
+from tests.jobs.faults.states import CASES, REPORTS, Rows, differing, leftovers
 from tests.jobs.faults.trials import Trial, check_all
 
 PHOTO_AGES, RECEIPT_AGES, SALES = "restricted/photo_ages", "restricted/receipt_ages", "restricted/age_restricted_sales"
@@ -169,3 +171,18 @@ def test_an_exported_file_is_whole_or_absent(answers, tmp_path):
                 file.unlink()
             review_cases.export(settings)
             assert out.read_bytes() == content
+
+
+def test_housekeeping_removes_what_killed_jobs_have_left(publication):
+    publication.restore()
+    for point in publication.points:
+        if KILLED_HALF_WAY in point.kinds:
+            publication.check_fault(Fault(point.name, KILLED_HALF_WAY))
+    found = leftovers(publication.warehouse)
+    assert {line.partition(":")[0] for line in found} == {"uncommitted data", "temporary log entry"}
+    for path in publication.warehouse.rglob("*"):
+        two_days_ago = time.time() - 48 * 3600
+        os.utime(path, (two_days_ago, two_days_ago))
+    keep_house.main(keep_house.Settings(warehouse=str(publication.warehouse), delete=True))
+    assert leftovers(publication.warehouse) == []
+    publication.check_end()
