@@ -200,6 +200,7 @@ class Faults:
         self.erase()
 
     def erased_date_has_no_landing_zone(self):
+        (self.folder / "landing").mkdir()
         self.score_person()
         self.write_counts()
         self.erase()
