@@ -193,7 +193,8 @@ def test_training_computes_in_the_native_precision(settings, monkeypatch, tmp_pa
 
     def watched_conv2d(*arguments):
         output = conv2d(*arguments)
-        seen.add(output.dtype)
+        if len(output) > 1:  # a loaded model is tried on one picture, in float32
+            seen.add(output.dtype)
         return output
 
     monkeypatch.setattr(torch.nn.functional, "conv2d", watched_conv2d)

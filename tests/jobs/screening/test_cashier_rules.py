@@ -36,7 +36,7 @@ PROBABILITIES = re.compile(r"p_under|p_check|p_young|p_joint|young_observed|youn
 
 PROGRAMS = [
     *(PROJECT / "jobs" / f"{name}.py" for name in ("screen_cashiers", "review_cases", "plot_cashiers")),
-    *(PROJECT / "jobs" / "tables" / f"{name}.py" for name in ("cases", "case_files", "cashier_counts", "expiry")),
+    *(PROJECT / "jobs" / "tables" / f"{name}.py" for name in ("cases", "case_files", "cashier_counts", "retention")),
 ]
 """Programs and modules that write tables, files or messages about cashiers."""
 

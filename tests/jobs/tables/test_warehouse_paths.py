@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from jobs.tables.duck import connect, execute
+from jobs.tables.upkeep import vacuum
 from jobs.tables.warehouse import Warehouse
 
 DATE = dt.date(2026, 11, 9)
@@ -21,7 +22,7 @@ def test_a_warehouse_works_whatever_its_path(spark, rows, tmp_path, folder):
     warehouse.create_tables()
     for table in ("receipts", "products", "receipts"):
         warehouse.replace(NAME, rows(NAME, {"key": "k1"}, {"key": "k2"}), DATE, source_table=table)
-    warehouse.vacuum(NAME)
+    vacuum(warehouse, NAME)
     assert warehouse.has_rows(NAME, DATE, source_table="products")
     read = warehouse.read(spark, NAME, DATE, DATE).collect()
     expected = [("products", "k1"), ("products", "k2"), ("receipts", "k1"), ("receipts", "k2")]
