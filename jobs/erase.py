@@ -119,9 +119,8 @@ def with_photos(warehouse: Warehouse, photos: Iterable[str], receipts: Iterable[
 def found_rows(warehouse: Warehouse, ids: Ids) -> dict[dt.date, Counter[str]]:
     """Return the number of rows that name one of the ids, by date and restricted table."""
     found: dict[dt.date, Counter[str]] = {}
-    named = {"photo_id", "receipt_id", "photo_ids", "key"}
     for name, table in WAREHOUSE.items():
-        columns = [column for column in table.schema.names if column in named]
+        columns = sorted({"photo_id", "receipt_id", "photo_ids", "key"}.intersection(table.schema.names))
         if columns and is_restricted(name):
             rows = warehouse.rows(name, "business_date", *columns)
             for date in rows.filter(ids.within(rows))["business_date"].to_pylist():
@@ -152,10 +151,11 @@ def check_landing(warehouse: Warehouse, landing: Place, date: dt.date, ids: Ids)
     return has_all_tables and warehouse.has_rows(PHOTO_AGES, date)
 
 
-def unfinished(warehouse: Warehouse, reason: str) -> set[dt.date]:
-    """Return the dates of the same erasure that were interrupted."""
+def recorded(warehouse: Warehouse, reason: str, *, open_only: bool) -> set[dt.date]:
+    """Return the dates of the same erasure; with `open_only`, those that were interrupted."""
     rows = warehouse.rows(ERASURES, "business_date", "finished_at", "reason").to_pylist()
-    return {row["business_date"] for row in rows if row["finished_at"] is None and row["reason"] == reason}
+    of_reason = (row for row in rows if row["reason"] == reason)
+    return {row["business_date"] for row in of_reason if row["finished_at"] is None or not open_only}
 
 
 def record_begin(warehouse: Warehouse, date: dt.date, reason: str, n_rows: int) -> None:
@@ -175,10 +175,8 @@ def record_end(warehouse: Warehouse, date: dt.date, reason: str) -> None:
     now = dt.datetime.now(dt.UTC)
 
     def ended(rows: pa.Table) -> pa.Table:
-        records = rows.to_pylist()
-        for record in records:
-            if record["reason"] == reason:
-                record["finished_at"] = record["finished_at"] or now
+        for row in (records := rows.to_pylist()):
+            row["finished_at"] = row["finished_at"] or (now if row["reason"] == reason else None)
         return pa.Table.from_pylist(records, schema=rows.schema)
 
     warehouse.update(ERASURES, date, ended)
@@ -217,9 +215,7 @@ def counted_photos(warehouse: Warehouse, date: dt.date) -> dict[str, float | Non
 
 def corrected(report: pa.Table, counted: dict[str, float | None]) -> pa.Table:
     """Return the report of `score_photos` with other figures; the sum of the rows still adds up."""
-    rows = report.to_pylist()
-    for row in rows:
-        row["value"] = counted.get(row["measure"], row["value"])
+    rows = [row | {"value": counted.get(row["measure"], row["value"])} for row in report.to_pylist()]
     values = {row["measure"]: row["value"] for row in rows if row["source_table"] == "photo_events"}
     for row in rows:
         if row["measure"] == "rows_in":
@@ -273,13 +269,17 @@ def main(settings: Settings) -> None:
         warehouse.create_tables()
         ids = with_photos(warehouse, settings.photo_id, settings.receipt_id)
         found = found_rows(warehouse, ids)
-        interrupted = unfinished(warehouse, settings.reason)
+        interrupted = recorded(warehouse, settings.reason, open_only=True)
         if not found and not interrupted:
+            if dates := recorded(warehouse, settings.reason, open_only=False):
+                print(f"erase: nothing is left to erase; {settings.reason!r} was finished for {min(dates)}")
+                return
             raise InputError(f"no table of {settings.warehouse} names one of the {len(ids.photos | ids.receipts)} ids")
         # The date of a case is that of the screening, not of the purchase.
         bought = sorted(interrupted | {date for date, tables in found.items() if tables.keys() - {CASES}})
         can_count = check_dates(warehouse, settings, bought, ids)
-        for date in sorted(found.keys() | interrupted):
+        dates = sorted(found.keys() | interrupted)
+        for date in dates:
             n_rows = found.get(date, Counter()).total()
             record_begin(warehouse, date, settings.reason, n_rows)
             remove_rows(warehouse, date, ids)
@@ -287,10 +287,11 @@ def main(settings: Settings) -> None:
                 count_again(settings, date)
             elif date in can_count:
                 delete_counts(warehouse, date)
-            record_end(warehouse, date, settings.reason)
             print(f"erase: {date}, {n_rows} rows erased", flush=True)
         for name in WAREHOUSE:  # also the reports: a mean age before and after would tell that of the person
             upkeep.vacuum(warehouse, name)
+        for date in dates:  # only now: an erasure whose old files are still there is continued
+            record_end(warehouse, date, settings.reason)
     print(f"erase: done; now run: python -m jobs.rebuild_windows --warehouse {settings.warehouse}")
 
 

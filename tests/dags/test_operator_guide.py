@@ -1,6 +1,8 @@
 """Each error text of `dags/README.md` is raised here by the code that it comes from; `...` stands for anything."""
 
+import dataclasses
 import datetime as dt
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -8,6 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from deltalake import DeltaTable
+from safetensors.torch import save_file
 
 from jobs import await_landing, erase, keep_house
 from jobs.tables import landing, spark
@@ -16,8 +21,9 @@ from jobs.tables.faults import explained
 from jobs.tables.night import DateSettings, Night
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from jobs.tables.warehouse import Warehouse
-from model import promote
+from model import promote, retire
 from model.cli import InputError, TryAgainError, on_one_line
+from model.network import AgeNetwork, NetworkConfig
 from model.release import checkpoint
 
 GUIDE = Path(__file__).resolve().parents[2] / "dags" / "README.md"
@@ -57,8 +63,7 @@ class Faults:
         self.warehouse.create_tables()
         counts = [{"age_year": n % 90, "level": "product", "item": f"p{n}", "n_receipts": n} for n in range(3000)]
         self.warehouse.replace(COUNTS, pa.Table.from_pylist(counts, schema=WAREHOUSE[COUNTS].row_schema), DATE)
-        (file,) = (self.folder / "warehouse" / COUNTS).rglob("*.parquet")
-        return file
+        return next((self.folder / "warehouse" / COUNTS).rglob("*.parquet"))
 
     def read_counts(self):
         with explained(self.warehouse.uri):
@@ -68,6 +73,13 @@ class Faults:
         for name, text in files.items():
             (self.folder / name.replace("_", ".")).write_text(text)
         checkpoint.version(self.folder)
+
+    def load_model(self, config, weights):
+        save_file(weights, self.folder / checkpoint.WEIGHTS)
+        sha256 = hashlib.sha256((self.folder / checkpoint.WEIGHTS).read_bytes()).hexdigest()
+        content = {"network": dataclasses.asdict(config), "sha256": {checkpoint.WEIGHTS: sha256}}
+        (self.folder / checkpoint.MODEL_JSON).write_text(json.dumps(content))
+        checkpoint.load(self.folder)
 
     def landing_zone_does_not_exist(self):
         await_landing.missing_folders(str(self.folder / "nowhere"), DATE)
@@ -127,6 +139,16 @@ class Faults:
 
         self.warehouse.update(COUNTS, DATE, change)
 
+    def another_job_changed_the_table(self):
+        self.write_counts()
+        read_before = DeltaTable(self.folder / "warehouse" / COUNTS)
+        self.write_counts()
+        with explained(self.warehouse.uri):
+            read_before.delete()
+
+    def warehouse_has_a_bracket(self):
+        landing.open_warehouse(str(self.folder / "ware[house"))
+
     def file_was_removed(self):
         self.write_counts().unlink()
         self.read_counts()
@@ -167,6 +189,21 @@ class Faults:
 
     def model_is_not_json(self):
         self.read_model(model_json="{")
+
+    def hash_of_a_model_is_a_number(self):
+        self.read_model(model_json=MODEL_JSON.replace(f'"{"0" * 64}"', "17"))
+
+    def weights_do_not_fit(self):
+        self.load_model(NetworkConfig(image_size=64), {"weight": torch.zeros(1)})
+
+    def weights_are_not_finite(self):
+        config = NetworkConfig(image_size=64)
+        weights = AgeNetwork(config).state_dict()
+        next(iter(weights.values())).fill_(float("nan"))
+        self.load_model(config, weights)
+
+    def store_of_models_to_delete_does_not_exist(self):
+        retire.main(retire.Settings(store=self.folder / "store"))
 
     def store_does_not_exist(self):
         promote.main(promote.Settings(model=self.folder, store=self.folder / "store"))
@@ -217,7 +254,7 @@ class Faults:
         macros["business_date"]({"business_date": None}, SimpleNamespace(run_type="manual"))
 
 
-HELPERS = {"land", "read_landing", "write_counts", "read_counts", "read_model", "erase", "score_person"}
+HELPERS = {"land", "read_landing", "write_counts", "read_counts", "read_model", "load_model", "erase", "score_person"}
 FAULTS = [name for name in vars(Faults) if not name.startswith("_") and name not in HELPERS]
 
 

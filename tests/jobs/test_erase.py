@@ -135,7 +135,7 @@ def test_an_interrupted_erasure_is_not_taken_for_another_one(warehouse, cleaned,
     assert not any(row["finished_at"] is None for row in records)
 
 
-def test_a_receipt_that_only_a_case_names_needs_no_new_count(warehouse, cleaned, monkeypatch):
+def test_a_receipt_that_only_a_case_names_needs_no_new_count(warehouse, cleaned, monkeypatch, capsys):
     """The date of a case is that of the screening."""
     later = DATE + dt.timedelta(days=5)
     cases = [{"case_id": f"case-{number}", "receipt_id": f"r-{number}"} for number in (1, 2)]
@@ -144,6 +144,8 @@ def test_a_receipt_that_only_a_case_names_needs_no_new_count(warehouse, cleaned,
     monkeypatch.setattr(erase, "count_again", lambda *_: pytest.fail("nothing to count"))
     erase.main(settings(warehouse, cleaned, receipt_id=("r-1",)))
     assert Warehouse(str(warehouse)).rows(CASES, "receipt_id")["receipt_id"].to_pylist() == ["r-2"]
+    erase.main(settings(warehouse, cleaned, receipt_id=("r-1",)))
+    assert f"nothing is left to erase; 'request 17' was finished for {later}" in capsys.readouterr().out
 
 
 def test_a_landing_zone_that_does_not_exist_is_an_error(warehouse, tmp_path, ids):

@@ -121,10 +121,6 @@ def erasure(published, tmp_path_factory) -> Trial:
 
 
 TRIALS = ("housekeeping", "watch", "answers", "erasure")
-NOT_CONTINUED = pytest.mark.xfail(
-    strict=True, reason="an erasure that is interrupted when it deletes the old files is recorded as finished"
-)
-FAULTY = [*TRIALS[:-1], pytest.param("erasure", marks=NOT_CONTINUED)]
 
 
 @pytest.fixture
@@ -132,7 +128,7 @@ def trial(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.mark.parametrize("trial", FAULTY, indirect=True)
+@pytest.mark.parametrize("trial", TRIALS, indirect=True)
 def test_after_a_fault_at_any_write_readers_see_whole_dates_and_a_second_run_ends_well(trial, everything, capsys):
     table = check_all(trial, everything=everything)
     if everything:
