@@ -110,7 +110,7 @@ def _parse_jpeg(content: bytes) -> ImageFile:
         if not 0xD0 <= marker <= 0xD7 and marker != 0x01:  # these have no length
             end += int.from_bytes(content[end : end + 2], "big")
         found = _NEXT_MARKER.search(content, end)
-        if marker in _FRAMES and end - start >= 9:
+        if marker in _FRAMES and min(end, len(content)) - start >= 9:
             height, width = max((height, width), struct.unpack_from(">HH", content, start + 5), key=_product)
         if marker == _START_OF_SCAN:
             n_scans += 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from model.photos import decoding
+from model.photos import decoding, image_file
 from model.photos.decoding import decode_photo
 from model.photos.image_file import UnreadablePhotoError
 
@@ -210,6 +210,13 @@ def test_any_error_of_a_decoder_becomes_a_reason(monkeypatch, photo, error):
 
     monkeypatch.setattr(decoding.ImageOps, "fit", fail)
     assert reason(photo()) == "truncated"
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_the_beginning_of_a_file_is_parsed_or_gives_a_reason(kind):
+    for length in range(len(SOUND[kind])):
+        with suppress(UnreadablePhotoError):
+            image_file.parse(SOUND[kind][:length])
 
 
 @settings(deadline=None, max_examples=300)
