@@ -167,7 +167,7 @@ def fit_window(counts: WindowCounts, kernels: Sequence[Floats], bands: Sequence[
     for name, counted, estimated in zip(LEVELS, levels, estimates.levels, strict=True):
         low, high = estimated.indices.interval(Z_95)
         points = {
-            "affinity_index": 100 * np.exp(estimated.indices.log_index),
+            "affinity_index": estimated.indices.index(),
             "index_low": low,
             "index_high": high,
         }

@@ -80,6 +80,10 @@ class Estimates:
     sd: Floats  # (I, G) posterior standard deviation, kernel included
     sign_error: Floats  # (I, G) local false sign rate
 
+    def index(self) -> Floats:
+        """Return the index, (I, G), limited as intervals are: a kernel that fits nothing can give any number."""
+        return 100 * np.exp(np.clip(self.log_index, -MAX_LOG, MAX_LOG))
+
     def interval(self, z: float) -> tuple[Floats, Floats]:
         """Return the ends of an interval of the index, 100 exp(log_index -+ z sd), (I, G) each; `z` is Z_80 or Z_95."""
         low, high = (np.clip(self.log_index + sign * z * self.sd, -MAX_LOG, MAX_LOG) for sign in (-1, 1))

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from jobs.stats import curves, discovery, shoppers
-from jobs.stats.affinity import Z_80, Z_95, AffinityModel
+from jobs.stats.affinity import Z_80, Z_95, AffinityModel, Estimates
 from jobs.stats.ages import YEARS
 
 
@@ -199,3 +199,10 @@ def test_permuted_ages_leave_hardly_anything_notable(make_chain, seed):
     q = np.maximum(discovery.q_values(p, np.ones(200, dtype=bool))[:, None], result.sign_error)
     low, high = result.interval(Z_95)
     assert ((q <= discovery.MAX_Q) & ((low > 100) | (high < 100))).sum() <= 1
+
+
+def test_an_index_of_any_size_fits_its_column():
+    """A model whose errors are noise gave 2.6e9, more than the column can hold."""
+    extreme = Estimates(log_index=np.array([[17.1, -40.0]]), sd=np.ones((1, 2)), sign_error=np.zeros((1, 2)))
+    assert extreme.index().max() < 2**31
+    assert (extreme.index() == extreme.interval(0)[0]).all()
