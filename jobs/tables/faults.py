@@ -80,7 +80,7 @@ def explain(error: BaseException, warehouse: str | None = None) -> Known | None:
         )
     if any(isinstance(link, CommitFailedError) for link in chain):
         return TryAgainError(f"another job changed a table at the same time, run again: {_first_line(text)}")
-    return _of_processes(text) or _of_spark_file(text) or _of_arrow(error, text, warehouse)
+    return _of_processes(text) or _of_spark_file(text) or _of_access(chain, text) or _of_arrow(error, text, warehouse)
 
 
 def _of_processes(text: str) -> Known | None:
@@ -114,6 +114,13 @@ def _of_spark_file(text: str) -> Known | None:
     return _removed(_path(gone[1] or gone[2])) if gone else None
 
 
+def _of_access(chain: Sequence[BaseException], text: str) -> Known | None:
+    denied = next((line for line in text.splitlines() if _DENIED.search(line)), None)
+    if denied is None and not any(isinstance(link, PermissionError) for link in chain):
+        return None
+    return InputError(f"permission denied: {denied or _first_line(text)}; give the account of the jobs access")
+
+
 def _of_arrow(error: Exception, text: str, warehouse: str | None) -> Known | None:
     if isinstance(error, DeltaError):
         if _NETWORK.search(text):
@@ -128,8 +135,7 @@ def _of_arrow(error: Exception, text: str, warehouse: str | None) -> Known | Non
     if not (warehouse and _ARROW_DAMAGE.search(text)):
         return None
     named = re.search(r"'__(restricted|analytics)_(\w+)'", text)  # DuckDB names the table that it scans
-    found = _damaged_file(warehouse, [f"{named[1]}/{named[2]}"] if named else list(WAREHOUSE))
-    return _damaged(found, _first_line(text)) if found else None
+    return _in_files(warehouse, [f"{named[1]}/{named[2]}"] if named else list(WAREHOUSE), _first_line(text))
 
 
 def _removed(file: str) -> TryAgainError:
@@ -162,8 +168,8 @@ def _table(file: str) -> str:
     return qualified if qualified in WAREHOUSE else next((name for name in parts[-1:] if name in LANDING), "")
 
 
-def _damaged_file(warehouse: str, tables: Sequence[str]) -> str | None:
-    """Read tables until a file fails, and return its path."""
+def _in_files(warehouse: str, tables: Sequence[str], reason: str) -> Known | None:
+    """Read tables until a file fails, and name it."""
     place = open_warehouse(warehouse)
     for name in tables:
         uri = f"{place.uri}/{name}"
@@ -176,8 +182,10 @@ def _damaged_file(warehouse: str, tables: Sequence[str]) -> str | None:
                 with place.filesystem.open_input_file(path) as opened:
                     for _ in pq.ParquetFile(opened).iter_batches():
                         pass
+            except PermissionError:
+                return InputError(f"{_described(path)} can't be read: permission denied")
             except (OSError, pa.ArrowException):
-                return path
+                return _damaged(path, reason)
     return None
 
 

@@ -141,9 +141,10 @@ def landed(place: Place, folder: str) -> Landed:
         folder: from `table_folder`.
 
     Raises:
-        InputError: the folder has entries that no job would read; the message names them.
+        InputError: the folder has entries that no job would read, or is none; the message names them.
     """
     path = f"{place.path}/{folder}"
+    _check_folder(place, path)
     try:
         entries = place.filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
         shown = sorted((entry for entry in entries if entry.base_name[:1] not in ("_", ".")), key=lambda e: e.path)
@@ -166,6 +167,15 @@ def landed(place: Place, folder: str) -> Landed:
     if colon := [file for file in files if _breaks_spark(file)]:
         raise InputError(f"Spark can't read paths with a colon such as {_listed(colon)}; rename")
     return Landed(files, unfinished)
+
+
+def _check_folder(place: Place, path: str) -> None:
+    """Refuse a local file, or a link to nothing, in the place of a folder: it would look as if nothing had landed."""
+    for each in (Path(path), Path(path).parent) if isinstance(place.filesystem, fs.LocalFileSystem) else ():
+        if each.is_symlink() and not each.exists():
+            raise InputError(f"{each} is a link to a missing folder")
+        if each.exists() and not each.is_dir():
+            raise InputError(f"{each} is a file; it must be a folder")
 
 
 _KINDS = {fs.FileType.File: "file", fs.FileType.Directory: "folder", fs.FileType.Unknown: "no regular file"}
@@ -220,8 +230,11 @@ def _check_columns(table: str, path: str, filesystem: fs.FileSystem, expected: p
             schema = pq.read_schema(file)
     except PermissionError:
         raise InputError(f"{table}: {path} can't be read: permission denied") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, OSError) and "thrift" not in str(error):
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        # Of a damaged footer, too, Arrow raises OSError; only that of a local file has a number.
+        if isinstance(error, OSError) and (
+            error.errno if isinstance(filesystem, fs.LocalFileSystem) else "thrift" not in str(error)
+        ):
             raise
         raise InputError(f"{table}: {path} is not a Parquet file: {str(error).splitlines()[0]}") from None
     for column in expected:

@@ -1,6 +1,7 @@
 """Faults of real files and programs, each as one readable line."""
 
 import datetime as dt
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from jobs.tables import spark as spark_module
+from jobs.tables import faults, spark as spark_module
 from jobs.tables.duck import connect, execute
 from jobs.tables.faults import explain, explained
 from jobs.tables.night import LandingSettings, Night
@@ -155,6 +156,31 @@ def test_a_full_disk_is_one_line_that_says_where_to_make_room(write, monkeypatch
     message = r"^a disk is full: .* the warehouse /w and /scratch .* are, then run again$"
     with pytest.raises(InputError, match=message), explained("/w"):
         write()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(13, "Permission denied", "/chain/landing"),
+        DeltaError("Generic LocalFileSystem error: Unable to create dir\nPermission denied (os error 13)"),
+        OSError("Generic LocalFileSystem error: Unable to open file: Permission denied (os error 13)"),
+    ],
+)
+def test_a_lack_of_permission_is_one_line_and_no_damage(error, warehouse):
+    known = explain(error, str(warehouse))
+    assert isinstance(known, InputError)
+    assert re.fullmatch("permission denied: .*ermission denied.*; give the account of the jobs access", str(known))
+
+
+def test_a_file_without_permission_is_not_called_damaged(warehouse, monkeypatch):
+    file = next((warehouse / COUNTS).rglob("*.parquet"))
+
+    def refuse(_):
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(faults.pq, "ParquetFile", refuse)  # the superuser, who may run this test, can read all files
+    known = explain(OSError("Parquet file can't be read"), str(warehouse))
+    assert str(known) == f"{COUNTS}: {file} can't be read: permission denied"
 
 
 def test_a_lost_race_means_retry():

@@ -1,6 +1,7 @@
 import datetime as dt
 import os
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -158,6 +159,42 @@ def test_a_damaged_footer_is_an_error_that_names_the_file(land, tmp_path):
     with pytest.raises(
         InputError, match=r"receipt_lines of 2026-11-09: .*part-0.parquet is not a Parquet file: .*thrift"
     ):
+        files_of(tmp_path)
+
+
+def test_any_damage_of_a_footer_is_an_error_that_names_the_file(land, tmp_path):
+    """Arrow raises ArrowInvalid, OSError or UnicodeDecodeError."""
+    land(EMPTY)
+    file = tmp_path / FOLDER / "part-0.parquet"
+    content = file.read_bytes()
+    rng = np.random.default_rng(0)
+    errors = []
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in rng.integers(4, len(content) - 8, size=rng.choice([1, 3, 20])):
+            damaged[place] = rng.integers(256)
+        file.write_bytes(damaged)
+        try:
+            files_of(tmp_path)
+        except InputError as error:
+            errors.append(str(error))
+    assert len(errors) > 100
+    assert all("part-0.parquet" in error for error in errors)
+
+
+def test_a_file_or_a_broken_link_in_the_place_of_a_folder_is_an_error(tmp_path):
+    (tmp_path / "receipt_lines").mkdir()
+    (tmp_path / FOLDER).touch()
+    with pytest.raises(InputError, match=f"{FOLDER} is a file; it must be a folder"):
+        files_of(tmp_path)
+    (tmp_path / FOLDER).unlink()
+    (tmp_path / FOLDER).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=f"{FOLDER} is a link to a missing folder"):
+        files_of(tmp_path)
+    (tmp_path / FOLDER).unlink()
+    (tmp_path / "receipt_lines").rmdir()
+    (tmp_path / "receipt_lines").touch()
+    with pytest.raises(InputError, match="receipt_lines is a file; it must be a folder"):
         files_of(tmp_path)
 
 
