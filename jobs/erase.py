@@ -1,7 +1,8 @@
 """Erase a person: the rows of some photos and receipts, in every table and on every date.
 
-First remove the same rows from the landing zone, with the photo: this program reads the landing zone and does not
-change it, and the next run of the date would bring them back. With a receipt, its photos are erased.
+First pause the DAGs, and remove the same rows from the landing zone, with the photo: this program reads the landing
+zone and does not change it, and another run of the date would bring them back. With a receipt, its photos are erased;
+with a photo alone, the purchase stays, without an age.
 
 - Rows that name one of the ids are removed from the restricted tables.
 - The date is matched and counted again, so that the counts no longer contain the purchases. `rebuild_windows` then
@@ -9,6 +10,7 @@ change it, and the next run of the date would bring them back. With a receipt, i
 - If the landing zone no longer has the date, or its ages are older than they are kept, it can't be counted again.
   `--delete-counts` then deletes its counts and what was published for the date.
 - The old files are deleted at once: a program that reads one of them at this moment fails and must be run again.
+  What killed programs left can name the person too; `keep_house` deletes it when it is a day old.
 - `restricted/erasures` records the date, the reason and the number of rows, and no id. Do not name the person in the
   reason; give each request a reason of its own.
 - After an interruption, run it again with the same ids and the same reason.
@@ -31,16 +33,28 @@ from jobs import count_purchases, match_receipts, watch_ages
 from jobs.score_photos import MIN_PHOTOS_OF_MEAN
 from jobs.tables import upkeep
 from jobs.tables.cases import CASES
+from jobs.tables.erasures import (
+    PHOTO_AGES,
+    QUARANTINE,
+    RECEIPT_AGES,
+    Ids,
+    find,
+    record_begin,
+    record_end,
+    recorded,
+    with_photos,
+)
 from jobs.tables.faults import explained
-from jobs.tables.landing import Place, landed, open_place, table_folder
+from jobs.tables.landing import FIRST_DATE, Place, landed, landing_files, open_place, table_folder
 from jobs.tables.night import with_dependants
-from jobs.tables.retention import CASHIER_COUNTS, COUNTS, ERASURES, PUBLISHED, SCREENING, STORES
+from jobs.tables.retention import CASHIER_COUNTS, COUNTS, PUBLISHED, SCREENING, STORES
 from jobs.tables.schemas import LANDING, UNDATED, WAREHOUSE, is_restricted
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError, run
 
-PHOTO_AGES, RECEIPT_AGES, QUARANTINE = "restricted/photo_ages", "restricted/receipt_ages", "restricted/quarantine"
 REPORTS = "analytics/run_quality"
+STEPS = (match_receipts, count_purchases, watch_ages)
+"""What a date goes through again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +75,7 @@ class Settings:
     """Delete the counts of a date that can't be counted again."""
     grace_seconds: float = match_receipts.Settings.grace_seconds
     """Largest difference between the clocks of a camera and its till, seconds."""
-    time_zone: str = count_purchases.Settings.time_zone
+    time_zone: str
     """Time zone of the stores, an IANA name such as Europe/Madrid; it gives a receipt its local hour."""
     max_line_figure: float = count_purchases.Settings.max_line_figure
     """Largest amount and quantity of a line, positive or negative."""
@@ -71,61 +85,13 @@ class Settings:
             raise InputError("give one or more ids: --photo-id P or --receipt-id R")
         if not self.reason.strip():
             raise InputError("--reason is empty; give the number of the request, for example")
+        for step in STEPS:  # fails now if a flag is wrong, not when the rows are gone
+            self.of(step, FIRST_DATE)
 
     def of(self, step: Any, business_date: dt.date) -> Any:
         """Return the settings of one step on one date."""
         names = {field.name for field in fields(step.Settings)} - {"business_date"}
         return step.Settings(business_date=business_date, **{name: getattr(self, name) for name in names})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ids:
-    """The photos and receipts of a person."""
-
-    photos: frozenset[str]
-    receipts: frozenset[str]
-
-    def within(self, rows: pa.Table) -> pa.BooleanArray:
-        """Return which rows name one of the ids, in any column of a landing or warehouse table."""
-        found = [False] * len(rows)
-        for column, ids in (("photo_id", self.photos), ("receipt_id", self.receipts)):
-            if column in rows.column_names:
-                found = [each or value in ids for each, value in zip(found, rows[column].to_pylist(), strict=True)]
-        if "photo_ids" in rows.column_names:
-            lists = rows["photo_ids"].to_pylist()
-            found = [each or not self.photos.isdisjoint(ids or ()) for each, ids in zip(found, lists, strict=True)]
-        if "key" in rows.column_names:  # of the quarantine: a photo, a receipt, or a receipt and the number of a line
-            everyone = self.photos | self.receipts
-            keys = rows["key"].to_pylist()
-            found = [
-                each or key in everyone or (key or "").rpartition("/")[0] in self.receipts
-                for each, key in zip(found, keys, strict=True)
-            ]
-        return pa.array(found, pa.bool_())
-
-    def removed_from(self, rows: pa.Table) -> pa.Table:
-        """Return the rows that name none of the ids."""
-        return rows.filter(pc.invert(self.within(rows)))
-
-
-def with_photos(warehouse: Warehouse, photos: Iterable[str], receipts: Iterable[str]) -> Ids:
-    """Return the ids, and those of the photos of the receipts."""
-    receipts = frozenset(receipts)
-    rows = warehouse.rows(RECEIPT_AGES, "receipt_id", "photo_ids").to_pylist()
-    of_receipts = {photo for row in rows if row["receipt_id"] in receipts for photo in row["photo_ids"]}
-    return Ids(photos=frozenset(photos) | of_receipts, receipts=receipts)
-
-
-def found_rows(warehouse: Warehouse, ids: Ids) -> dict[dt.date, Counter[str]]:
-    """Return the number of rows that name one of the ids, by date and restricted table."""
-    found: dict[dt.date, Counter[str]] = {}
-    for name, table in WAREHOUSE.items():
-        columns = sorted({"photo_id", "receipt_id", "photo_ids", "key"}.intersection(table.schema.names))
-        if columns and is_restricted(name):
-            rows = warehouse.rows(name, "business_date", *columns)
-            for date in rows.filter(ids.within(rows))["business_date"].to_pylist():
-                found.setdefault(date, Counter())[name] += 1
-    return found
 
 
 def check_landing(warehouse: Warehouse, landing: Place, date: dt.date, ids: Ids) -> bool:
@@ -137,8 +103,9 @@ def check_landing(warehouse: Warehouse, landing: Place, date: dt.date, ids: Ids)
     has_all_tables, named = True, {}
     for table in sorted(LANDING.keys() - UNDATED):
         paths = landed(landing, table_folder(table, date)).files
-        columns = [column for column in ("photo_id", "receipt_id") if column in LANDING[table].names]
         if paths:
+            landing_files(landing, table, date)  # checks them
+            columns = [column for column in ("photo_id", "receipt_id") if column in LANDING[table].names]
             rows = ds.dataset(paths, format="parquet", filesystem=landing.filesystem).to_table(columns=columns)
             named[table] = pc.sum(ids.within(rows)).as_py()
         has_all_tables &= bool(paths)
@@ -151,50 +118,19 @@ def check_landing(warehouse: Warehouse, landing: Place, date: dt.date, ids: Ids)
     return has_all_tables and warehouse.has_rows(PHOTO_AGES, date)
 
 
-def recorded(warehouse: Warehouse, reason: str, *, open_only: bool) -> set[dt.date]:
-    """Return the dates of the same erasure; with `open_only`, those that were interrupted."""
-    rows = warehouse.rows(ERASURES, "business_date", "finished_at", "reason").to_pylist()
-    of_reason = (row for row in rows if row["reason"] == reason)
-    return {row["business_date"] for row in of_reason if row["finished_at"] is None or not open_only}
-
-
-def record_begin(warehouse: Warehouse, date: dt.date, reason: str, n_rows: int) -> None:
-    """Record an erasure that is not finished; one that was interrupted is continued."""
-
-    def begun(rows: pa.Table) -> pa.Table:
-        if any(row["reason"] == reason and row["finished_at"] is None for row in rows.to_pylist()):
-            return rows
-        row = {"begun_at": dt.datetime.now(dt.UTC), "finished_at": None, "reason": reason, "n_rows": n_rows}
-        return pa.concat_tables([rows, pa.Table.from_pylist([row], schema=rows.schema)])
-
-    warehouse.update(ERASURES, date, begun)
-
-
-def record_end(warehouse: Warehouse, date: dt.date, reason: str) -> None:
-    """Record that the erasure of a date is finished."""
-    now = dt.datetime.now(dt.UTC)
-
-    def ended(rows: pa.Table) -> pa.Table:
-        for row in (records := rows.to_pylist()):
-            row["finished_at"] = row["finished_at"] or (now if row["reason"] == reason else None)
-        return pa.Table.from_pylist(records, schema=rows.schema)
-
-    warehouse.update(ERASURES, date, ended)
-
-
 def remove_rows(warehouse: Warehouse, date: dt.date, ids: Ids) -> None:
     """Remove the rows of a date that name one of the ids, and correct the report of the photos.
 
     `receipt_ages` is the last one: it tells the photos of a receipt, if this is interrupted.
     """
+    for table in LANDING:
+        if warehouse.has_rows(QUARANTINE, date, source_table=table):
+            warehouse.update(QUARANTINE, date, ids.removed_from, source_table=table)
     names = [name for name, table in WAREHOUSE.items() if is_restricted(name) and name != QUARANTINE]
     for name in sorted(names, key=lambda name: name == RECEIPT_AGES):
         rows = warehouse.rows(name, first=date, last=date)
         if pc.any(ids.within(rows)).as_py():
             warehouse.update(name, date, ids.removed_from)
-    for table in LANDING:
-        if warehouse.has_rows(QUARANTINE, date, source_table=table):
-            warehouse.update(QUARANTINE, date, ids.removed_from, source_table=table)
     if warehouse.has_rows(REPORTS, date, job="score_photos"):
         counted = counted_photos(warehouse, date)
         warehouse.update(REPORTS, date, lambda report: corrected(report, counted), job="score_photos")
@@ -256,8 +192,23 @@ def check_dates(warehouse: Warehouse, settings: Settings, dates: Iterable[dt.dat
 
 def count_again(settings: Settings, date: dt.date) -> None:
     """Match and count a date, and watch its ages, without the person."""
-    for step in (match_receipts, count_purchases, watch_ages):
+    for step in STEPS:
         step.main(settings.of(step, date))
+
+
+def check_ids(warehouse: Warehouse, settings: Settings, named: set[str], *, is_continued: bool) -> None:
+    """Check that each id that was given is in a table.
+
+    Raises:
+        InputError: one is in no table. If the erasure is continued, it may be erased already: then only a warning.
+    """
+    unknown = sorted({*settings.photo_id, *settings.receipt_id} - named)
+    if unknown and is_continued:
+        print(f"erase: no table names {', '.join(unknown)}: erased before, or wrong")
+    elif unknown:
+        raise InputError(
+            f"no table of {warehouse.uri} names {', '.join(unknown)}; correct these ids, or leave them out"
+        )
 
 
 def main(settings: Settings) -> None:
@@ -268,20 +219,15 @@ def main(settings: Settings) -> None:
         warehouse.check_schemas()
         warehouse.create_tables()
         ids = with_photos(warehouse, settings.photo_id, settings.receipt_id)
-        found = found_rows(warehouse, ids)
-        interrupted = recorded(warehouse, settings.reason, open_only=True)
-        if not found and not interrupted:
-            if dates := recorded(warehouse, settings.reason, open_only=False):
-                print(f"erase: nothing is left to erase; {settings.reason!r} was finished for {min(dates)}")
-                return
-            raise InputError(f"no table of {settings.warehouse} names one of the {len(ids.photos | ids.receipts)} ids")
+        found, records = find(warehouse, ids), recorded(warehouse, settings.reason)
+        check_ids(warehouse, settings, found.names, is_continued=bool(records.finished or records.interrupted))
         # The date of a case is that of the screening, not of the purchase.
-        bought = sorted(interrupted | {date for date, tables in found.items() if tables.keys() - {CASES}})
-        can_count = check_dates(warehouse, settings, bought, ids)
-        dates = sorted(found.keys() | interrupted)
+        counted = records.counted | {date for date, tables in found.n_rows.items() if tables.keys() - {CASES}}
+        can_count = check_dates(warehouse, settings, sorted(counted), ids)
+        dates = sorted(found.n_rows.keys() | records.interrupted)
         for date in dates:
-            n_rows = found.get(date, Counter()).total()
-            record_begin(warehouse, date, settings.reason, n_rows)
+            n_rows = found.n_rows.get(date, Counter()).total()
+            record_begin(warehouse, date, settings.reason, n_rows=n_rows, is_counted=date in counted)
             remove_rows(warehouse, date, ids)
             if can_count.get(date):
                 count_again(settings, date)
@@ -290,9 +236,18 @@ def main(settings: Settings) -> None:
             print(f"erase: {date}, {n_rows} rows erased", flush=True)
         for name in WAREHOUSE:  # also the reports: a mean age before and after would tell that of the person
             upkeep.vacuum(warehouse, name)
+        if again := find(warehouse, ids).n_rows:
+            listed = ", ".join(sorted({name for tables in again.values() for name in tables}))
+            raise InputError(
+                f"another job wrote the person again at the same time ({listed}); pause the DAGs, remove the person "
+                f"from the landing zone, and run again, with the photos too: {', '.join(sorted(ids.photos)) or 'none'}"
+            )
         for date in dates:  # only now: an erasure whose old files are still there is continued
             record_end(warehouse, date, settings.reason)
-    print(f"erase: done; now run: python -m jobs.rebuild_windows --warehouse {settings.warehouse}")
+        if young := upkeep.young_files(warehouse):
+            print(f"erase: {len(young)} files of running or killed programs may name the person; tomorrow, run:")
+            print(f"  python -m jobs.keep_house --warehouse {settings.warehouse} --delete")
+    print("erase: done; publish the windows again: airflow dags trigger rebuild_windows")
 
 
 if __name__ == "__main__":

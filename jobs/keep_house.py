@@ -41,12 +41,12 @@ def newest_date(warehouse: Warehouse, today: dt.date) -> dt.date:
     Raises:
         InputError: there is none.
     """
-    newest = warehouse.newest_date(today + dt.timedelta(days=1))  # the date of the stores may be a day ahead of UTC
+    newest = warehouse.newest_date(today + dt.timedelta(days=1))
     if newest is None:
         raise InputError(
             f"--warehouse {warehouse.uri} has no reports of a night up to {today} in analytics/run_quality"
         )
-    if (last := warehouse.newest_date()) != newest:
+    if (last := warehouse.newest_date(dt.date.max)) != newest:
         print(f"warning: {last} is in the future; this date and others after {today} were ignored")
     return newest
 
@@ -62,6 +62,8 @@ def show(warehouse: Warehouse, retention: Retention, newest: dt.date) -> None:
     print(tabulate(rows, ["table", "dates kept", "dates due", "rows due", "rows that stay", "from"]))
     print(f"files of replaced rows: {sum(len(upkeep.dead_files(warehouse, name)) for name in WAREHOUSE)}")
     print("\n".join(["left by interrupted programs:", *(upkeep.leftovers(warehouse.place) or ["nothing"])]))
+    if young := upkeep.young_files(warehouse):
+        print("\n".join(["of running or interrupted programs, kept until they are a day old:", *young]))
 
 
 def clean(warehouse: Warehouse, retention: Retention, newest: dt.date) -> None:

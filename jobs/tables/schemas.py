@@ -221,6 +221,7 @@ WAREHOUSE: dict[str, WarehouseTable] = {
                 "finished_at": _TIMESTAMP,  # null: interrupted
                 "reason": pa.string(),
                 "n_rows": pa.int64(),  # erased, in all tables
+                "is_counted": pa.bool_(),  # the counts of the date contained the person
             }
         )
     ),

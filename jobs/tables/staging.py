@@ -36,15 +36,15 @@ def staging(warehouse: Place, name: str) -> Iterator[str]:
             warehouse.filesystem.delete_dir(path)
 
 
-def leftovers(warehouse: Place) -> list[str]:
-    """Return the staging folders of interrupted jobs."""
+def leftovers(warehouse: Place, min_age_seconds: float = MAX_AGE_SECONDS) -> list[str]:
+    """Return the staging folders of interrupted jobs; with a smaller age, those of running jobs too."""
     selector = fs.FileSelector(f"{warehouse.path}/{_FOLDER}", allow_not_found=True)
     found = []
     for entry in warehouse.filesystem.get_file_info(selector):
         # The name contains the time, because folders of an object store have none.
         staged = _STAGED.fullmatch(entry.base_name)
         is_folder = entry.type == fs.FileType.Directory
-        if is_folder and staged and time.time() - int(staged["created"]) > MAX_AGE_SECONDS:
+        if is_folder and staged and time.time() - int(staged["created"]) > min_age_seconds:
             found.append(entry.path)
     return found
 

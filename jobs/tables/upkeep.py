@@ -18,6 +18,7 @@ from pyarrow import fs
 from jobs.tables import staging
 from jobs.tables.landing import Place
 from jobs.tables.private_files import close_to_others
+from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse, closed_if_restricted, writer_properties
 from model.cli import TryAgainError
 
@@ -89,7 +90,13 @@ def vacuum(warehouse: Warehouse, name: str) -> None:
 def _vacuum(warehouse: Warehouse, name: str, *, hours: int, full: bool, dry_run: bool) -> list[str]:
     table = DeltaTable(warehouse.table_uri(name))
     with closed_if_restricted(name):
-        return table.vacuum(hours, dry_run=dry_run, enforce_retention_duration=False, full=full)
+        files: list[str] = table.vacuum(hours, dry_run=dry_run, enforce_retention_duration=False, full=full)
+    if not dry_run or not files:
+        return files
+    # A dry run lists files that an earlier vacuum has deleted too.
+    root = f"{warehouse.place.path}/{name}"
+    found = warehouse.place.filesystem.get_file_info([f"{root}/{file}" for file in files])
+    return [file for file, info in zip(files, found, strict=True) if info.type == fs.FileType.File]
 
 
 def shorten_log(warehouse: Warehouse, name: str) -> None:
@@ -106,15 +113,29 @@ def shorten_log(warehouse: Warehouse, name: str) -> None:
         table.cleanup_metadata()
 
 
-def leftovers(place: Place) -> list[str]:
+def leftovers(place: Place, min_age_hours: float = UNCOMMITTED_MAX_AGE_HOURS) -> list[str]:
     """Return the staging folders and unfinished files of interrupted programs.
 
     An object store has no unfinished files; let it abort incomplete uploads itself.
     """
-    found = staging.leftovers(place)
+    found = staging.leftovers(place, min_age_hours * 3600)
     if isinstance(place.filesystem, fs.LocalFileSystem):
-        before = time.time() - UNCOMMITTED_MAX_AGE_HOURS * 3600
+        before = time.time() - min_age_hours * 3600
         found += [str(path) for path in _unfinished(place) if path.lstat().st_mtime < before]
+    return sorted(found)
+
+
+def young_files(warehouse: Warehouse) -> list[str]:
+    """Return the files of running and of killed programs that are too young to be deleted."""
+    found = set(leftovers(warehouse.place, 0)) - set(leftovers(warehouse.place))
+    for name in WAREHOUSE:
+        if DeltaTable.is_deltatable(warehouse.table_uri(name)):
+            unnamed, old = (
+                _vacuum(warehouse, name, hours=hours, full=True, dry_run=True)
+                for hours in (0, UNCOMMITTED_MAX_AGE_HOURS)
+            )
+            young = set(unnamed) - set(old) - set(dead_files(warehouse, name))
+            found |= {f"{warehouse.place.path}/{name}/{file}" for file in young}
     return sorted(found)
 
 

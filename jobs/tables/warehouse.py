@@ -112,8 +112,14 @@ class Warehouse:
         """
         return _rows(DeltaTable(self.table_uri(name)), name, columns, first, last)
 
-    def newest_date(self, last: dt.date = dt.date.max) -> dt.date | None:
-        """Return the newest date up to `last` of which a job has reported, or None."""
+    def newest_date(self, last: dt.date | None = None) -> dt.date | None:
+        """Return the newest date up to `last` of which a job has reported, or None.
+
+        Args:
+            last: None means tomorrow, since the date of the stores may be a day ahead of UTC: a night with a wrong year
+                must not make all other dates old.
+        """
+        last = last or dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
         uri = self.table_uri("analytics/run_quality")
         if not DeltaTable.is_deltatable(uri):
             return None

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import shutil
+import time
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -17,7 +18,7 @@ from jobs.tables.warehouse import Warehouse
 from model.cli import InputError
 
 DATE = sample_chain.Settings.first_date
-RECEIPT_AGES, CASES = "restricted/receipt_ages", "restricted/cashier_cases"
+RECEIPT_AGES, CASES, COUNTS = "restricted/receipt_ages", "restricted/cashier_cases", "restricted/daily_counts"
 
 
 def count(landing: Path, warehouse: Path, model: Path) -> None:
@@ -72,7 +73,7 @@ def warehouse(counted, tmp_path) -> Path:
 
 
 def settings(warehouse: Path, landing: Path, **flags: object) -> erase.Settings:
-    return erase.Settings(warehouse=str(warehouse), landing=str(landing), reason="request 17", **flags)
+    return erase.Settings(warehouse=str(warehouse), landing=str(landing), reason="request 17", time_zone="UTC", **flags)
 
 
 def contents(warehouse: Path) -> dict[str, list]:
@@ -145,7 +146,58 @@ def test_a_receipt_that_only_a_case_names_needs_no_new_count(warehouse, cleaned,
     erase.main(settings(warehouse, cleaned, receipt_id=("r-1",)))
     assert Warehouse(str(warehouse)).rows(CASES, "receipt_id")["receipt_id"].to_pylist() == ["r-2"]
     erase.main(settings(warehouse, cleaned, receipt_id=("r-1",)))
-    assert f"nothing is left to erase; 'request 17' was finished for {later}" in capsys.readouterr().out
+    assert "no table names r-1: erased before, or wrong" in capsys.readouterr().out
+
+
+def test_an_interruption_at_the_date_of_a_case_leaves_its_counts(warehouse, cleaned, monkeypatch):
+    """They never contained the person."""
+    later = DATE + dt.timedelta(days=5)
+    case, count = {"case_id": "case-1", "receipt_id": "r-1"}, {"age_year": 30, "level": "all", "n_receipts": 5}
+    for name, row in ((CASES, case), (COUNTS, count)):
+        table = pc.pa.Table.from_pylist([row], schema=WAREHOUSE[name].row_schema)
+        Warehouse(str(warehouse)).replace(name, table, later)
+    flags = settings(warehouse, cleaned, receipt_id=("r-1",), delete_counts=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(erase, "record_end", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            erase.main(flags)
+    assert not Warehouse(str(warehouse)).has_rows(CASES, later)
+    erase.main(flags)
+    assert Warehouse(str(warehouse)).has_rows(COUNTS, later)
+
+
+def test_rows_that_another_job_writes_meanwhile_are_found(warehouse, cleaned, ids, monkeypatch):
+    ages = Warehouse(str(warehouse)).rows("restricted/photo_ages", first=DATE, last=DATE).drop_columns("business_date")
+
+    def write_again(*_):
+        Warehouse(str(warehouse)).replace("restricted/photo_ages", ages, DATE)
+
+    monkeypatch.setattr(erase, "count_again", write_again)
+    flags = settings(warehouse, cleaned, receipt_id=ids[:1])
+    message = rf"wrote the person again at the same time \(restricted/photo_ages\).* with the photos too: {ids[1]}"
+    with pytest.raises(InputError, match=message):
+        erase.main(flags)
+    monkeypatch.setattr(erase, "count_again", lambda *_: None)
+    erase.main(settings(warehouse, cleaned, receipt_id=ids[:1], photo_id=ids[1:2]))
+    assert ids[1] not in Warehouse(str(warehouse)).rows("restricted/photo_ages")["photo_id"].to_pylist()
+
+
+def test_a_photo_takes_the_case_of_its_receipt_with_it(warehouse, cleaned, ids, monkeypatch):
+    """A reviewer has judged how old the person looks."""
+    cases = [{"case_id": f"case-{receipt}", "receipt_id": receipt} for receipt in (ids[0], "r-other")]
+    table = pc.pa.Table.from_pylist(cases, schema=WAREHOUSE[CASES].row_schema)
+    Warehouse(str(warehouse)).replace(CASES, table, DATE)
+    monkeypatch.setattr(erase, "count_again", lambda *_: None)
+    erase.main(settings(warehouse, cleaned, photo_id=ids[1:2]))
+    assert Warehouse(str(warehouse)).rows(CASES)["receipt_id"].to_pylist() == ["r-other"]
+
+
+def test_files_that_may_name_the_person_tomorrow_are_announced(warehouse, cleaned, ids, monkeypatch, capsys):
+    staged = warehouse / "restricted" / "_staging" / f"restricted.photo_ages-{time.time():.0f}-0a1b"
+    staged.mkdir(parents=True)
+    monkeypatch.setattr(erase, "count_again", lambda *_: None)
+    erase.main(settings(warehouse, cleaned, receipt_id=ids[:1]))
+    assert "1 files of running or killed programs may name the person; tomorrow, run:" in capsys.readouterr().out
 
 
 def test_a_landing_zone_that_does_not_exist_is_an_error(warehouse, tmp_path, ids):
@@ -181,9 +233,9 @@ def test_a_date_whose_ages_are_deleted_is_not_counted_again(warehouse, cleaned, 
         erase.main(settings(warehouse, cleaned, receipt_id=ids[:1]))
 
 
-def test_unknown_ids_are_an_error(warehouse, landing):
-    with pytest.raises(InputError, match=r"no table of .* names one of the 2 ids"):
-        erase.main(settings(warehouse, landing, receipt_id=("r-nobody",), photo_id=("p-nobody",)))
+def test_unknown_ids_are_an_error(warehouse, landing, ids):
+    with pytest.raises(InputError, match=r"no table of .* names p-nobody, r-nobody; correct these ids"):
+        erase.main(settings(warehouse, landing, receipt_id=("r-nobody", ids[0]), photo_id=("p-nobody",)))
 
 
 @pytest.mark.parametrize(
@@ -192,12 +244,13 @@ def test_unknown_ids_are_an_error(warehouse, landing):
         ({}, "give one or more ids"),
         ({"photo_id": ("",)}, "give one or more ids"),
         ({"reason": " "}, "--reason is empty"),
+        ({"time_zone": "Vienna"}, "--time-zone is 'Vienna'"),
     ],
 )
 def test_wrong_flags_are_refused(flags, message):
     with pytest.raises(InputError, match=message):
         erase.Settings(
-            **{"warehouse": "w", "landing": "l", "reason": "request 17", "photo_id": ("p1",)}
+            **{"warehouse": "w", "landing": "l", "reason": "request 17", "photo_id": ("p1",), "time_zone": "UTC"}
             | flags
             | ({"photo_id": ()} if not flags else {})
         )

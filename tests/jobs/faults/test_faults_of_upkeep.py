@@ -106,7 +106,12 @@ def erasure(published, tmp_path_factory) -> Trial:
         more["photo_ids"] = ["p2"]
     write(start, "restricted/quarantine", DATE, {"key": "r1/1"}, {"key": "r2/1"}, source_table="receipt_lines")
     settings = erase.Settings(
-        warehouse=str(warehouse), landing=str(landing), receipt_id=("r1",), reason="request 17", delete_counts=True
+        warehouse=str(warehouse),
+        landing=str(landing),
+        receipt_id=("r1",),
+        reason="request 17",
+        delete_counts=True,
+        time_zone="UTC",
     )
 
     def is_open(now: Rows) -> None:

@@ -150,3 +150,16 @@ def test_answers_that_were_stored_since_the_cases_were_read_are_not_overwritten(
     with pytest.raises(InputError, match="case 'case-1' was answered at the same time"):
         store_answers(read_before, answers, "Second", dt.datetime.now(dt.UTC))
     assert warehouse.rows(CASES, "reviewer").to_pylist() == [{"reviewer": "First"}]
+
+
+def test_a_night_with_a_wrong_year_hides_no_case(tmp_path):
+    warehouse = Warehouse(str(tmp_path))
+    warehouse.create_tables()
+    future = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=366)
+    rows = pa.Table.from_pylist([{"measure": "rows"}], schema=WAREHOUSE["analytics/run_quality"].row_schema)
+    for date in (DATE, future):
+        warehouse.replace("analytics/run_quality", rows, date, job="screen_cashiers")
+    kept = case(1) | {"delete_after": DATE + dt.timedelta(days=90)}
+    del kept["business_date"]
+    warehouse.replace(CASES, pa.Table.from_pylist([kept], schema=WAREHOUSE[CASES].row_schema), DATE)
+    assert [each["case_id"] for each in open_cases(str(tmp_path)).cases] == ["case-1"]

@@ -100,6 +100,32 @@ def test_unfinished_files_of_killed_writers_are_removed_after_a_day(warehouse, t
     assert case_ids(warehouse) == ["k1"]
 
 
+def test_files_that_are_too_young_to_be_deleted_are_listed(warehouse, tmp_path):
+    """They can name a person who was erased."""
+    for case_id in ("k1", "k2"):
+        warehouse.replace(CASES, cases(case_id), DATE)
+    folder = tmp_path / CASES / f"business_date={DATE}"
+    old, *young = (
+        folder / "part-1-old.parquet",
+        folder / "part-1-new.parquet",
+        folder / "part-2.parquet#1",
+        tmp_path / "restricted" / "_staging" / f"restricted.photo_ages-{time.time():.0f}-0a1b",
+    )
+    young[-1].mkdir(parents=True)
+    for path in (old, *young[:-1]):
+        path.write_text("r-17")
+    age(old)
+    assert upkeep.young_files(warehouse) == sorted(map(str, young))
+
+
+def test_a_deleted_file_is_not_listed_again(warehouse):
+    for case_id in ("k1", "k2"):
+        warehouse.replace(CASES, cases(case_id), DATE)
+    assert len(upkeep.dead_files(warehouse, CASES)) == 1
+    vacuum(warehouse, CASES)
+    assert upkeep.dead_files(warehouse, CASES) == []
+
+
 def test_the_log_is_shortened_to_a_month_and_the_rows_stay(warehouse, tmp_path):
     for number in range(5):
         warehouse.replace(CASES, cases(f"k{number}"), DATE)
