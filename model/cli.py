@@ -53,6 +53,16 @@ def run(main: Callable[[Settings], None], settings: type[Settings], default: Set
     sys.exit(0)
 
 
+def short(error: Exception) -> str:
+    r"""Return the first two lines of an error as one, cut at 300 characters: torch states its reason in the second.
+
+    >>> short(RuntimeError("Error in loading:\n\tMissing key: a\n\tMissing key: b")), short(EOFError())
+    ('Error in loading: Missing key: a', 'EOFError')
+    """
+    lines = str(error).splitlines()[:2]
+    return " ".join(line.strip() for line in lines)[:300] or type(error).__name__
+
+
 def on_one_line(text: str) -> str:
     r"""Return a text with every control character written as an escape: a file name may contain any.
 

@@ -5,7 +5,6 @@ Ages are completed years, as in the labels: `real_age` 30 is bin 30 of the distr
 """
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import ResNet, ResNet50_Weights, resnet50
 
-from model.cli import InputError
+from model.cli import InputError, short
 
 N_AGES = 101
 """Bins of the distribution: ages 0 to 100."""
@@ -46,12 +45,10 @@ class NetworkConfig:
             raise InputError(f"head is {self.head!r}; it must be one of {', '.join(get_args(Head))}")
         if type(self.image_size) is not int or not 32 <= self.image_size <= 512:
             raise InputError(f"image_size is {self.image_size!r:.80} pixels; it must be a whole number from 32 to 512")
-        for name, values, least in (("mean", self.mean, -math.inf), ("std", self.std, 0)):
-            are_usable = all(type(value) in (int, float) and least < value < math.inf for value in values)
+        for name, values, least in (("mean", self.mean, -1000), ("std", self.std, 0)):
+            are_usable = all(type(value) in (int, float) and least < value < 1000 for value in values)
             if len(values) != 3 or not are_usable:
-                raise InputError(
-                    f"{name} is {values!r:.80}; it must be three finite numbers{' above 0' * (least == 0)}"
-                )
+                raise InputError(f"{name} is {values!r:.80}; it must be three numbers between {least} and 1000")
 
 
 class AgeNetwork(nn.Module):
@@ -219,9 +216,8 @@ def pretrained_backbone(source: str) -> tuple[ResNet, str]:
         backbone = resnet50(weights=None)
         backbone.load_state_dict(state)
     except (OSError, EOFError, UnpicklingError, RuntimeError, AttributeError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"pretrained is {source!r}; it must be auto, none or a file with ResNet-50 weights: {reason}"
+            f"pretrained is {source!r}; it must be auto, none or a file with ResNet-50 weights: {short(error)}"
         ) from None
     # With its hash, because the content of the file may change.
     return backbone, f"file {Path(source).name} {hashlib.sha256(Path(source).read_bytes()).hexdigest()[:12]}"

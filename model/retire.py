@@ -52,10 +52,14 @@ class Settings:
 def kept_versions(store: Path, keep_models: int) -> list[str]:
     """Return the versions that stay, the current one first.
 
+    If the history names too few, because it was lost or moved away, the newest other models stay.
+
     Raises:
         InputError: `current` is not a link beside the models, or the history can't be read.
     """
     newest_first = [models.current_version(store), *(change.version for change in reversed(models.read_history(store)))]
+    copies = (path for path in store.iterdir() if _VERSION.fullmatch(path.name) and path.is_dir())
+    newest_first += [path.name for path in sorted(copies, key=age_days) if not path.is_symlink()]
     return list(dict.fromkeys(version for version in newest_first if version))[: keep_models + 1]
 
 

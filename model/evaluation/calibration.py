@@ -73,12 +73,14 @@ class Calibration:
         """Return the calibration that `to_json` wrote.
 
         Raises:
-            ValueError: these are no curves that rise from 0 to 1.
+            ValueError: these are no curves that rise from 0 to 1, or no number of photos.
         """
         try:
             curves, n_photos = torch.tensor(stored["curves"], dtype=torch.float32), stored["n_photos"]
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (KeyError, TypeError, RuntimeError, OverflowError) as error:
             raise ValueError(f"curves and n_photos are wanted: {type(error).__name__} {error}") from None
+        if type(n_photos) is not int or n_photos < 0:
+            raise ValueError(f"n_photos is {n_photos!r:.80}; it must be a whole number, at least 0")
         wanted = (len(range(0, N_AGES, NODE_YEARS)), len(SCORES))
         if curves.shape != wanted:
             raise ValueError(f"curves have the shape {tuple(curves.shape)}; wanted {wanted}")

@@ -47,15 +47,20 @@ def decode_photo(content: bytes, image_size: int) -> Pixels:
     file = image_file.parse(content)
     try:
         image = Image.open(io.BytesIO(file.content), formats=[file.kind])
-    except (OSError, ValueError, SyntaxError):
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  on damaged files Pillow raises anything, such as DecompressionBombError
         raise UnreadablePhotoError("not_an_image", f"{len(content)} bytes, a damaged {file.kind}") from None
+    if image.size != (file.width, file.height):  # the limits were checked for another picture
+        sizes = "{} x {} pixels; its decoder finds {} x {}".format(file.width, file.height, *image.size)
+        raise UnreadablePhotoError("not_an_image", f"{len(content)} bytes, {file.kind} of {sizes}")
     is_large = file.width * file.height > LARGE_PHOTO_PIXELS
     try:
         with _large_photos if is_large else nullcontext():
             square = _square(image, image_size)
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001  on damaged files Pillow raises anything, such as TypeError
+    except Exception as error:  # noqa: BLE001  on damaged files Pillow raises anything
         raise UnreadablePhotoError("truncated", f"{len(content)} bytes, {error}") from None
     if file.orientation in image_file.TRANSPOSITIONS:
         square = square.transpose(image_file.TRANSPOSITIONS[file.orientation])

@@ -7,6 +7,7 @@ so its own hash identifies the whole folder: the model version.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from model.cli import InputError
+from model.cli import InputError, short
 from model.network import AgeNetwork, NetworkConfig
 
 WEIGHTS = "weights.safetensors"
@@ -28,6 +29,9 @@ MAX_JSON_BYTES = 2**20
 
 PRIVATE = ("held_out.csv", "learnt_photos.txt")
 """Files that reveal whether a photo was in the labelled set: readable by owner and group, not needed to score."""
+
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 def check_replaceable(folder: Path) -> None:
@@ -138,7 +142,7 @@ def read_model_json(folder: Path) -> dict[str, Any]:
     if not isinstance(hashes, dict) or WEIGHTS not in hashes or "network" not in content:
         raise InputError(f"{path} lacks the entries network and sha256 of {WEIGHTS}")
     for name, expected in hashes.items():
-        if name != Path(name).name or not isinstance(expected, str):
+        if not _FILE_NAME.fullmatch(name) or not isinstance(expected, str):
             raise InputError(
                 f"{path} has sha256 {expected!r:.80} for {name!r:.80}; it must be text, for a file beside it"
             )
@@ -173,8 +177,7 @@ def load(folder: Path) -> AgeNetwork:
         _check_size(folder / WEIGHTS, network)
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"the weights of {folder} do not fit its {MODEL_JSON}: {reason}") from None
+        raise InputError(f"the weights of {folder} do not fit its {MODEL_JSON}: {short(error)}") from None
     _check_finite(folder, network)
     return network
 

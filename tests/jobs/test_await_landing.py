@@ -7,6 +7,7 @@ import pytest
 
 from jobs.await_landing import Settings, check_night, main, missing_folders
 from model.cli import InputError, TryAgainError
+from model.release import checkpoint
 
 DAY = date(2026, 11, 15)
 COMPLETE = [
@@ -129,6 +130,12 @@ def test_a_date_is_future_when_it_has_begun_nowhere(tmp_path):
 def test_what_waiting_does_not_change_is_checked_at_once(tmp_path, flags, message):
     with pytest.raises(InputError, match=message):
         check_night(night(tmp_path, **flags), NOON)
+
+
+def test_a_model_that_cannot_score_is_reported_at_once(tmp_path, model_folder):
+    checkpoint.save(tmp_path / "age", checkpoint.load(model_folder), {}, {"calibration.json": "{}"})
+    with pytest.raises(InputError, match=r"calibration\.json can't be used: it lacks the entry calibration"):
+        check_night(night(tmp_path, model=tmp_path / "age"), NOON)
 
 
 def test_java_is_checked_at_once_if_a_warehouse_is_given(tmp_path, monkeypatch):

@@ -175,7 +175,7 @@ def test_a_model_that_cannot_score_is_reported_before_anything_is_written(chain,
     card = json.loads((model / "model.json").read_text())
     card["network"]["std"] = [0, 0, 0]
     (model / "model.json").write_text(json.dumps(card))
-    with pytest.raises(InputError, match=r"std is .*; it must be three finite numbers above 0"):
+    with pytest.raises(InputError, match=r"std is .*; it must be three numbers between 0 and 1000"):
         score_photos.main(
             score_photos.Settings(
                 business_date=DATE,

@@ -51,6 +51,27 @@ def test_a_model_that_is_current_again_stays(store, versions):
     assert [(store / version).is_dir() for version in versions] == [True, False, False, True]
 
 
+def test_newest_other_models_stay_if_the_history_is_lost(store, versions, capsys):
+    (store / "history.jsonl").unlink()
+    for days, version in enumerate((versions[1], versions[0], versions[2])):
+        age(store / version, days=days)
+    (store / f"{versions[0]}.compiled").mkdir()
+    run(store, keep_models=2, delete=True)
+    assert [(store / version).is_dir() for version in versions] == [True, True, False, True]
+    assert f"models that stay: {versions[3]}, {versions[1]}, {versions[0]}\n" in capsys.readouterr().out
+    run(store, keep_models=1, delete=True)
+    assert [(store / version).is_dir() for version in versions] == [False, True, False, True]
+
+
+def test_models_of_the_history_stay_before_newer_others(store, versions):
+    lines = (store / "history.jsonl").read_text().splitlines(keepends=True)
+    (store / "history.jsonl").write_text(lines[0] + lines[-1])
+    age(store / versions[0], days=400)
+    age(store / versions[1], days=3)
+    run(store, keep_models=2, delete=True)
+    assert [(store / version).is_dir() for version in versions] == [True, False, True, True]
+
+
 def test_without_delete_nothing_changes(store, versions, capsys):
     (store / ".draft").mkdir()
     before = sorted(store.rglob("*"))

@@ -99,6 +99,33 @@ def test_jpeg_of_many_segments_is_refused(filler):
     assert detail(content[:2] + filler + content[2:]) == "too_many_parts: more than 10000 segments"
 
 
+@pytest.mark.parametrize("length", [0, 1])
+@pytest.mark.parametrize("marker", [0xDB, 0xE0, 0xE1])
+def test_segment_shorter_than_its_length_is_refused(marker, length):
+    """libjpeg would take the marker after it as its length, and find a picture within another segment."""
+    content = encoded()
+    faulty = content[:20] + bytes([0xFF, marker, 0, length]) + content[20:]  # after the JFIF segment
+    assert detail(faulty) == f"not_an_image: JPEG segment {marker:02X} of length {length}; at least 2"
+
+
+@pytest.mark.parametrize("marker", [0xC3, 0xC8, 0xCA, 0xFE])
+def test_size_in_a_segment_that_is_no_frame_is_not_found(marker):
+    content = encoded()
+    end = content.index(b"\xff\xc0") + 19
+    hidden = segment(marker, segment(0xC0, struct.pack(">BHHB", 8, 20_000, 20_000, 3) + content[end - 9 : end]))
+    assert parse(content[:end] + hidden + content[end:]) == parse(content)
+
+
+def test_jpeg_whose_decoder_finds_another_size_is_refused():
+    """The larger frame counts here, the last one in Pillow."""
+    content = encoded()
+    start = content.index(b"\xff\xc0")
+    second = bytearray(content[start : start + 19])
+    struct.pack_into(">HH", second, 5, 20, 30)
+    twice = content[: start + 19] + second + content[start + 19 :]
+    assert detail(twice) == f"not_an_image: {len(twice)} bytes, JPEG of 60 x 40 pixels; its decoder finds 30 x 20"
+
+
 def test_png_of_many_chunks_is_refused():
     content = encoded("PNG")
     assert detail(content[:33] + chunk(b"teXt") * 20_000 + content[33:]) == "too_many_parts: more than 10000 chunks"

@@ -104,20 +104,28 @@ def test_weights_without_a_finite_output_are_reported(folder, name, value, messa
 
 def test_weights_of_another_shape_are_reported(folder):
     change_weights(folder, lambda weights: weights.update({"top.bias": torch.zeros(3)}))
-    with one_line(r"the weights of .* do not fit its model\.json"):
+    with one_line(r"the weights of .* do not fit its model\.json: .* size mismatch for top.bias: copying a param"):
+        predict.check(folder)
+
+
+def test_missing_weights_are_reported_briefly(folder):
+    change_weights(folder, lambda weights: [weights.pop(name) for name in list(weights)[1:]])
+    with one_line(r"the weights of .* do not fit its model\.json: .* Missing key\(s\) in state_dict: "):
         predict.check(folder)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"std": [0.2, 0, 0.2]}, r"std is \(0\.2, 0, 0\.2\); it must be three finite numbers above 0"),
-        ({"std": [0.2, math.nan, 0.2]}, "std is .*; it must be three finite numbers above 0"),
-        ({"std": [0.2, math.inf, 0.2]}, "std is .*; it must be three finite numbers above 0"),
-        ({"mean": [math.nan, 0, 0]}, "mean is .*; it must be three finite numbers$"),
-        ({"mean": [0.5, 0.5]}, "mean is .*; it must be three finite numbers$"),
-        ({"mean": ["a", True, None]}, "mean is .*; it must be three finite numbers$"),
-        ({"mean": [0.5] * 100_000}, "mean is .*; it must be three finite numbers$"),
+        ({"std": [0.2, 0, 0.2]}, r"std is \(0\.2, 0, 0\.2\); it must be three numbers between 0 and 1000"),
+        ({"std": [0.2, math.nan, 0.2]}, "std is .*; it must be three numbers between 0 and 1000"),
+        ({"std": [0.2, math.inf, 0.2]}, "std is .*; it must be three numbers between 0 and 1000"),
+        ({"mean": [math.nan, 0, 0]}, "mean is .*; it must be three numbers between -1000 and 1000$"),
+        ({"mean": [0.5, 0.5]}, "mean is .*; it must be three numbers between -1000 and 1000$"),
+        ({"mean": ["a", True, None]}, "mean is .*; it must be three numbers between -1000 and 1000$"),
+        ({"mean": [0.5] * 100_000}, "mean is .*; it must be three numbers between -1000 and 1000$"),
+        ({"mean": [10**400, 0, 0]}, "mean is .*; it must be three numbers between -1000 and 1000$"),
+        ({"std": [10**30, 1, 1]}, "std is .*; it must be three numbers between 0 and 1000$"),
         ({"image_size": 64.0}, r"image_size is 64\.0 pixels; it must be a whole number from 32 to 512"),
         ({"image_size": "64"}, "image_size is '64' pixels"),
         ({"image_size": True}, "image_size is True pixels"),
@@ -141,6 +149,14 @@ def test_impossible_settings_of_the_network_are_reported(folder, settings, messa
         (
             '{"network": 5, "sha256": {"weights.safetensors": "0", "../a": "0"}}',
             r"sha256 '0' for '\.\./a'; it must be text, for a file beside it",
+        ),
+        (
+            '{"network": 5, "sha256": {"weights.safetensors": "0", "' + "a" * 5000 + '": "0"}}',
+            "sha256 '0' for 'a+; it must be text, for a file beside it",
+        ),
+        (
+            r'{"network": 5, "sha256": {"weights.safetensors": "0", "\ud800": "0"}}',
+            "sha256 '0' for .*; it must be text, for a file beside it",
         ),
         ('{"network": {}, "sha256": {"weights.safetensors": null}}', "sha256 None for 'weights.safetensors'"),
         ('{"network": 1' + "0" * 5000 + "}", r"model\.json is not valid JSON"),
@@ -180,6 +196,11 @@ def curves(change):
         ('{"calibration": {"curves": "a", "n_photos": 1}}', "curves and n_photos are wanted"),
         ('{"calibration": {"curves": [[0, 1], [0]], "n_photos": 1}}', "expected sequence of length 2"),
         ('{"calibration": {"curves": [[0, 1]], "n_photos": 1}}', r"curves have the shape \(1, 2\); wanted \(21, 91\)"),
+        ('{"calibration": {"curves": [[0, 1' + "0" * 400 + ']], "n_photos": 1}}', "curves and n_photos are wanted"),
+        *[
+            (json.dumps({"calibration": {**CURVES, "n_photos": n_photos}}), "n_photos is .*; it must be a whole number")
+            for n_photos in ("zzz", None, -5, 2.0, True)
+        ],
         (curves(lambda values: values.fill(math.nan)), "a curve does not rise from 0 to 1"),
         (curves(lambda values: values[3].sort() or values[3, ::-1].sort()), "a curve does not rise from 0 to 1"),
         (curves(lambda values: values.__imul__(2)), "a curve does not rise from 0 to 1"),
