@@ -256,8 +256,10 @@ with DAG(
 
     warnings = BashOperator(
         task_id="warnings",
-        # Only the number of rows: a log has more readers than the tables.
-        bash_command=f"{QUOTED_PYTHON} -m jobs.query warnings --restricted --expect-empty"
+        # Only the number of rows: a log has more readers than the tables. An execution_timeout would fail the run.
+        # With --foreground, timeout stays in the process group to which on_kill sends SIGTERM.
+        bash_command=f"timeout --foreground --kill-after=10 1200 {QUOTED_PYTHON}"
+        " -m jobs.query warnings --restricted --expect-empty"
         " --param business_date={{ business_date(params, dag_run) | quote }}"
         " --warehouse {{ var.value.bread_salt_warehouse | quote }} || exit 99",
         skip_on_exit_code=99,  # a person reads warnings: if they can't be printed, the tables are right nevertheless

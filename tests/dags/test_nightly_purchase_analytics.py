@@ -174,6 +174,42 @@ def test_sensor_checks_again_if_a_table_is_missing_or_the_storage_is_silent(
     assert sensor.poke({}) is not lands_later
 
 
+@pytest.fixture
+def hanging_warnings(fake_python, load_dags, template_context, tmp_path):
+    """The task `warnings` with a slow program and a limit of half a second; the file that the program would remove."""
+    pid = tmp_path / "pid"
+    fake_python(f"echo $$ > {pid}; echo started; sleep 20 >/dev/null 2>&1; rm {pid}")
+    task = load_dags().dags["nightly_purchase_analytics"].get_task("warnings")
+    task.render_template_fields(template_context(business_date="2026-11-09"))
+    task.bash_command = task.bash_command.replace(" 1200 ", " 0.5 ")
+    return task, pid
+
+
+def test_warnings_that_hang_are_ended_and_do_not_fail_the_run(hanging_warnings, wait_until_ended):
+    from airflow.sdk.exceptions import AirflowSkipException  # noqa: PLC0415
+
+    task, pid = hanging_warnings
+    with pytest.raises(AirflowSkipException):
+        task.execute({})
+    wait_until_ended(int(pid.read_text()))
+
+
+def test_killed_warnings_also_end_their_program(hanging_warnings, wait_until_ended, monkeypatch):
+    from airflow.sdk.exceptions import AirflowException  # noqa: PLC0415
+
+    task, pid = hanging_warnings
+    task.bash_command = task.bash_command.replace(" 0.5 ", " 300 ")
+
+    def log(message, *_):
+        if message == "%s":  # a line of output
+            task.on_kill()
+
+    monkeypatch.setattr(task.subprocess_hook.log, "info", log)
+    with pytest.raises(AirflowException):
+        task.execute({})
+    wait_until_ended(int(pid.read_text()))
+
+
 @pytest.mark.parametrize("exit_code", [1, 2, 126, 127])  # 127: BREAD_SALT_PYTHON does not exist
 def test_sensor_fails_at_once_if_waiting_is_useless(exit_code, fake_python, load_dags, template_context):
     from airflow.sdk.exceptions import AirflowFailException  # noqa: PLC0415
