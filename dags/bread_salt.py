@@ -137,15 +137,22 @@ class ProgramOperator(BashOperator):
     """Runs one of our programs. Does not retry after exit code 2 (wrong input or configuration) or a timeout.
 
     `on_kill` of BashOperator sends SIGTERM to the shell's process group, which includes the program.
+
+    Args:
+        fail_on_exit_code: a further exit code after which the program is not retried.
     """
+
+    def __init__(self, *, fail_on_exit_code: int = 2, **options: Any) -> None:
+        super().__init__(**options)
+        self.fail_on_exit_code = fail_on_exit_code
 
     def execute(self, context: Context) -> Any:
         """Run the program."""
         try:
             return super().execute(context)
         except AirflowException as error:
-            if str(error).endswith("exit code 2."):
-                raise AirflowFailException(f"{self.task_id}: see the line 'error: ...' above") from error
+            if str(error).endswith(("exit code 2.", f"exit code {self.fail_on_exit_code}.")):
+                raise AirflowFailException(f"{self.task_id}: see the last lines above. {error}") from error
             raise
         except AirflowTaskTimeout as error:
             self.on_kill()  # Airflow calls it only for AirflowTaskTimeout, which is converted here

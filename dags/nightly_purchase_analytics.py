@@ -32,8 +32,8 @@ are UTC), and an end after 02:00 of the last day:
     airflow backfill create --dag-id nightly_purchase_analytics --max-active-runs 1 \
         --reprocess-behavior completed --from-date 2026-11-09T00:00+01:00 --to-date 2026-11-15T23:59+01:00
 
-Nightly and backfill runs may overlap: writers of different dates do not conflict. A run that reads while another
-deletes old versions of the tables of cashiers fails and is retried.
+Nightly and backfill runs may overlap: writers of different dates do not conflict. `keep_house` deletes old versions of
+all tables: a task that reads one of their files at that moment fails and is retried.
 
 **What a failure means and what to type**: `README.md` beside this file.
 
@@ -243,12 +243,12 @@ with DAG(
         execution_timeout=timedelta(hours=1),
     )
 
-    checks = BashOperator(
+    checks = ProgramOperator(
         task_id="checks",
         bash_command=f"{QUOTED_PYTHON} -m jobs.query checks --restricted --expect-empty"
         " --param business_date={{ business_date(params, dag_run) | quote }}"
         " --warehouse {{ var.value.bread_salt_warehouse | quote }}",
-        retries=0,  # a second run would give the same result
+        fail_on_exit_code=1,  # a check has returned rows: a second run would give the same result
         execution_timeout=timedelta(minutes=30),
         outlets=[ANALYTICS],
         post_execute=add_business_date,

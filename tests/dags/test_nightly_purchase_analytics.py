@@ -153,6 +153,16 @@ def test_checks_that_fail_cause_no_event(run_checks):
         run_checks(1, business_date="2026-11-09")
 
 
+@pytest.mark.parametrize(("exit_code", "is_final"), [(1, True), (2, True), (75, False), (137, False)])
+def test_checks_are_retried_unless_they_have_found_rows_or_wrong_input(exit_code, is_final, run_checks, nightly):
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException  # noqa: PLC0415
+
+    with pytest.raises(AirflowException) as raised:
+        run_checks(exit_code, business_date="2026-11-09")
+    assert isinstance(raised.value, AirflowFailException) == is_final
+    assert nightly.get_task("checks").retries == nightly.get_task("build_affinity").retries
+
+
 @pytest.mark.parametrize("exit_code", [0, 1, 2, 75])
 def test_warnings_never_fail_the_run(exit_code, fake_python, load_dags, template_context):
     from airflow.sdk.exceptions import AirflowSkipException  # noqa: PLC0415
