@@ -49,8 +49,10 @@ MIN_RECEIPTS = os.environ.get("BREAD_SALT_MIN_RECEIPTS", "10")
 if not MIN_RECEIPTS.isdecimal() or int(MIN_RECEIPTS) < 10:
     raise ValueError(f"BREAD_SALT_MIN_RECEIPTS is {MIN_RECEIPTS!r}; it must be a whole number, at least 10")
 
+BAND_FLAGS = f" --age-bands {shlex.join(AGE_BANDS)}" if AGE_BANDS else ""
+
 PUBLICATION_FLAGS = (
-    (f" --age-bands {shlex.join(AGE_BANDS)}" if AGE_BANDS else "")
+    BAND_FLAGS
     + (f" --min-receipts {MIN_RECEIPTS}" if MIN_RECEIPTS != "10" else "")
     + (" --offer-age-restricted" if OFFER_AGE_RESTRICTED == "true" else "")
 )
@@ -59,7 +61,11 @@ PUBLICATION_FLAGS = (
 
 def _flags(variable: str) -> str:
     """Return the flags that an environment variable contains, each after a space and quoted for the shell."""
-    return "".join(f" {shlex.quote(flag)}" for flag in shlex.split(os.environ.get(variable, "")))
+    value = os.environ.get(variable, "")
+    try:
+        return "".join(f" {shlex.quote(flag)}" for flag in shlex.split(value))
+    except ValueError as error:
+        raise ValueError(f"{variable} is {value!r}; it must be flags as in a shell: {error}") from error
 
 
 SCREENING_FLAGS = _flags("BREAD_SALT_SCREENING_FLAGS")

@@ -80,6 +80,7 @@ from airflow.sdk import DAG, Asset, Context, CronDataIntervalTimetable, Param
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import DagRunProtocol
 from bread_salt import (
+    BAND_FLAGS,
     JOBS,
     ONE_THREAD,
     POOL,
@@ -96,6 +97,8 @@ ANALYTICS = Asset("bread_salt_analytics")
 
 KERNEL_PHOTOS = os.environ.get("BREAD_SALT_KERNEL_PHOTOS", "")
 MAX_LINE_FIGURE = os.environ.get("BREAD_SALT_MAX_LINE_FIGURE", "")
+if MAX_LINE_FIGURE and not (MAX_LINE_FIGURE.isdecimal() and int(MAX_LINE_FIGURE)):
+    raise ValueError(f"BREAD_SALT_MAX_LINE_FIGURE is {MAX_LINE_FIGURE!r}; it must be a whole number, at least 1")
 
 
 def business_date(params: Mapping[str, Any], dag_run: DagRunProtocol) -> str:
@@ -158,13 +161,13 @@ with DAG(
         task_id="await_landing",
         # The sensor waits for its program even if it is killed or times out, so the program gets a limit of its own:
         # the object store may not answer. After 124 and 137, which tell that it was ended, the sensor checks again.
-        # With warehouse and model, what can't become right by waiting fails now and not in six hours.
+        # With the other flags, what can't become right by waiting fails now and not in six hours.
         bash_command=f"timeout --kill-after=10 240 {QUOTED_PYTHON} -m jobs.await_landing"
         " --business-date {{ business_date(params, dag_run) | quote }}"
         " --landing {{ var.value.bread_salt_landing | quote }}"
         " --warehouse {{ var.value.bread_salt_warehouse | quote }}"
         " --model {{ var.value.bread_salt_model | quote }}"
-        " || case $? in 124 | 137) exit 75;; *) exit $?;; esac",
+        f"{BAND_FLAGS} || case $? in 124 | 137) exit 75;; *) exit $?;; esac",
         retry_exit_code=75,
         mode="reschedule",  # frees the worker slot between two checks
         poke_interval=timedelta(minutes=5),

@@ -73,3 +73,23 @@ def test_unknown_time_zone_is_an_import_error_of_each_dag(load_dags, monkeypatch
     for error in errors.values():
         assert "BREAD_SALT_TIME_ZONE must be an IANA time zone" in error
         assert "Mars/Olympus" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("OFFER_AGE_RESTRICTED", "yes", "true or false"),
+        ("MIN_RECEIPTS", "9", "a whole number, at least 10"),
+        ("MIN_RECEIPTS", "ten", "a whole number, at least 10"),
+        ("MAX_LINE_FIGURE", "abc", "a whole number, at least 1"),
+        ("MAX_LINE_FIGURE", "0", "a whole number, at least 1"),
+        ("SCREENING_FLAGS", "--review-ratio 'x", "flags as in a shell: No closing quotation"),
+        ("RETENTION_FLAGS", "--keep-ages-days '60", "flags as in a shell: No closing quotation"),
+    ],
+)
+def test_a_wrong_setting_is_an_import_error_that_names_it(name, value, wanted, load_dags, monkeypatch):
+    monkeypatch.setenv(f"BREAD_SALT_{name}", value)
+    errors = load_dags().import_errors.values()
+    assert errors
+    for error in errors:
+        assert f"BREAD_SALT_{name} is {value!r}; it must be {wanted}" in error

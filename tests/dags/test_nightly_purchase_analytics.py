@@ -237,20 +237,24 @@ def test_scoring_uses_the_configured_pool(nightly_in, monkeypatch):
     assert nightly_in("UTC").get_task("score_photos").pool == "gpu"
 
 
-def test_age_bands_are_passed_to_build_affinity_only_if_they_are_set(nightly, load_dags, monkeypatch, template_context):
+def test_age_bands_are_checked_first_and_passed_to_build_affinity(load_dags, monkeypatch, template_context):
     import tyro  # noqa: PLC0415
 
-    from jobs import build_affinity  # noqa: PLC0415
+    from jobs import await_landing, build_affinity  # noqa: PLC0415
+    from jobs.tables.bands import DEFAULT_BANDS  # noqa: PLC0415
 
-    assert "--age-bands" not in nightly.get_task("build_affinity").bash_command
+    def bands():
+        tasks = {task.task_id: task for task in load_dags().dags["nightly_purchase_analytics"].tasks}
+        for program in (await_landing, build_affinity):
+            task = tasks[program.__name__.removeprefix("jobs.")]
+            task.render_template_fields(template_context(business_date="2026-11-09"))
+            arguments = shlex.split(task.bash_command.partition("||")[0])
+            flags = arguments[arguments.index(program.__name__) + 1 :]
+            yield tyro.cli(program.Settings, args=flags).age_bands
 
+    assert list(bands()) == [DEFAULT_BANDS] * 2
     monkeypatch.setenv("BREAD_SALT_AGE_BANDS", "under_18  18-39 40_plus")
-    tasks = {task.task_id: task for task in load_dags().dags["nightly_purchase_analytics"].tasks}
-    task = tasks["build_affinity"]
-    task.render_template_fields(template_context(business_date="2026-11-09"))
-    arguments = shlex.split(task.bash_command)
-    settings = tyro.cli(build_affinity.Settings, args=arguments[arguments.index("jobs.build_affinity") + 1 :])
-    assert settings.age_bands == ("under_18", "18-39", "40_plus")
+    assert list(bands()) == [("under_18", "18-39", "40_plus")] * 2
 
 
 def test_kernel_photos_are_passed_to_score_photos_only_if_they_are_set(load_dags, monkeypatch, template_context):

@@ -93,6 +93,10 @@ class Faults:
         settings = await_landing.Settings(business_date=DATE, landing=str(self.folder))
         await_landing.check_night(settings, dt.datetime(2026, 11, 7, tzinfo=dt.UTC))
 
+    def bands_leave_a_gap(self):
+        settings = await_landing.Settings(business_date=DATE, landing=str(self.folder), age_bands=("18-29",))
+        await_landing.check_night(settings, dt.datetime(2026, 11, 10, tzinfo=dt.UTC))
+
     def table_is_missing(self):
         self.read_landing()
 
