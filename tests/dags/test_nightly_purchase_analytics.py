@@ -174,16 +174,6 @@ def test_warnings_never_fail_the_run(exit_code, fake_python, load_dags, template
         task.execute({})
 
 
-@pytest.mark.parametrize(("exit_code", "lands_later"), [(75, True), (124, True), (137, True), (0, False)])
-def test_sensor_checks_again_if_a_table_is_missing_or_the_storage_is_silent(
-    exit_code, lands_later, fake_python, load_dags, template_context
-):
-    fake_python(f"exit {exit_code}")
-    sensor = load_dags().dags["nightly_purchase_analytics"].get_task("await_landing")
-    sensor.render_template_fields(template_context(business_date="2026-11-09"))
-    assert sensor.poke({}) is not lands_later
-
-
 @pytest.fixture
 def hanging_warnings(fake_python, load_dags, template_context, tmp_path):
     """The task `warnings` with a slow program and a limit of half a second; the file that the program would remove."""
@@ -218,6 +208,16 @@ def test_killed_warnings_also_end_their_program(hanging_warnings, wait_until_end
     with pytest.raises(AirflowException):
         task.execute({})
     wait_until_ended(int(pid.read_text()))
+
+
+@pytest.mark.parametrize(("exit_code", "lands_later"), [(75, True), (124, True), (137, True), (0, False)])
+def test_sensor_checks_again_if_a_table_is_missing_or_the_storage_is_silent(
+    exit_code, lands_later, fake_python, load_dags, template_context
+):
+    fake_python(f"exit {exit_code}")
+    sensor = load_dags().dags["nightly_purchase_analytics"].get_task("await_landing")
+    sensor.render_template_fields(template_context(business_date="2026-11-09"))
+    assert sensor.poke({}) is not lands_later
 
 
 @pytest.mark.parametrize("exit_code", [1, 2, 126, 127])  # 127: BREAD_SALT_PYTHON does not exist
