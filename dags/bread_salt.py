@@ -49,8 +49,10 @@ MIN_RECEIPTS = os.environ.get("BREAD_SALT_MIN_RECEIPTS", "10")
 if not MIN_RECEIPTS.isdecimal() or int(MIN_RECEIPTS) < 10:
     raise ValueError(f"BREAD_SALT_MIN_RECEIPTS is {MIN_RECEIPTS!r}; it must be a whole number, at least 10")
 
+BAND_FLAGS = f" --age-bands {shlex.join(AGE_BANDS)}" if AGE_BANDS else ""
+
 PUBLICATION_FLAGS = (
-    (f" --age-bands {shlex.join(AGE_BANDS)}" if AGE_BANDS else "")
+    BAND_FLAGS
     + (f" --min-receipts {MIN_RECEIPTS}" if MIN_RECEIPTS != "10" else "")
     + (" --offer-age-restricted" if OFFER_AGE_RESTRICTED == "true" else "")
 )
@@ -59,7 +61,11 @@ PUBLICATION_FLAGS = (
 
 def _flags(variable: str) -> str:
     """Return the flags that an environment variable contains, each after a space and quoted for the shell."""
-    return "".join(f" {shlex.quote(flag)}" for flag in shlex.split(os.environ.get(variable, "")))
+    value = os.environ.get(variable, "")
+    try:
+        return "".join(f" {shlex.quote(flag)}" for flag in shlex.split(value))
+    except ValueError as error:
+        raise ValueError(f"{variable} is {value!r}; it must be flags as in a shell: {error}") from error
 
 
 SCREENING_FLAGS = _flags("BREAD_SALT_SCREENING_FLAGS")
@@ -137,15 +143,22 @@ class ProgramOperator(BashOperator):
     """Runs one of our programs. Does not retry after exit code 2 (wrong input or configuration) or a timeout.
 
     `on_kill` of BashOperator sends SIGTERM to the shell's process group, which includes the program.
+
+    Args:
+        fail_on_exit_code: a further exit code after which the program is not retried.
     """
+
+    def __init__(self, *, fail_on_exit_code: int = 2, **options: Any) -> None:
+        super().__init__(**options)
+        self.fail_on_exit_code = fail_on_exit_code
 
     def execute(self, context: Context) -> Any:
         """Run the program."""
         try:
             return super().execute(context)
         except AirflowException as error:
-            if str(error).endswith("exit code 2."):
-                raise AirflowFailException(f"{self.task_id}: see the line 'error: ...' above") from error
+            if str(error).endswith(("exit code 2.", f"exit code {self.fail_on_exit_code}.")):
+                raise AirflowFailException(f"{self.task_id}: see the last lines above. {error}") from error
             raise
         except AirflowTaskTimeout as error:
             self.on_kill()  # Airflow calls it only for AirflowTaskTimeout, which is converted here

@@ -51,6 +51,7 @@ with DAG(
         mode="reschedule",  # frees the worker slot between two checks
         poke_interval=timedelta(minutes=2),
         timeout=timedelta(days=6),  # of a long backfill; the next run is due a day later
+        execution_timeout=timedelta(minutes=5),  # of one check
     )
 
     keep_house = ProgramOperator(

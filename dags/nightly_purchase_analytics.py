@@ -32,8 +32,8 @@ are UTC), and an end after 02:00 of the last day:
     airflow backfill create --dag-id nightly_purchase_analytics --max-active-runs 1 \
         --reprocess-behavior completed --from-date 2026-11-09T00:00+01:00 --to-date 2026-11-15T23:59+01:00
 
-Nightly and backfill runs may overlap: writers of different dates do not conflict. A run that reads while another
-deletes old versions of the tables of cashiers fails and is retried.
+Nightly and backfill runs may overlap: writers of different dates do not conflict. `keep_house` deletes old versions of
+all tables: a task that reads one of their files at that moment fails and is retried.
 
 **What a failure means and what to type**: `README.md` beside this file.
 
@@ -80,6 +80,7 @@ from airflow.sdk import DAG, Asset, Context, CronDataIntervalTimetable, Param
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import DagRunProtocol
 from bread_salt import (
+    BAND_FLAGS,
     JOBS,
     ONE_THREAD,
     POOL,
@@ -96,6 +97,8 @@ ANALYTICS = Asset("bread_salt_analytics")
 
 KERNEL_PHOTOS = os.environ.get("BREAD_SALT_KERNEL_PHOTOS", "")
 MAX_LINE_FIGURE = os.environ.get("BREAD_SALT_MAX_LINE_FIGURE", "")
+if MAX_LINE_FIGURE and not (MAX_LINE_FIGURE.isdecimal() and int(MAX_LINE_FIGURE)):
+    raise ValueError(f"BREAD_SALT_MAX_LINE_FIGURE is {MAX_LINE_FIGURE!r}; it must be a whole number, at least 1")
 
 
 def business_date(params: Mapping[str, Any], dag_run: DagRunProtocol) -> str:
@@ -158,13 +161,13 @@ with DAG(
         task_id="await_landing",
         # The sensor waits for its program even if it is killed or times out, so the program gets a limit of its own:
         # the object store may not answer. After 124 and 137, which tell that it was ended, the sensor checks again.
-        # With warehouse and model, what can't become right by waiting fails now and not in six hours.
+        # With the other flags, what can't become right by waiting fails now and not in six hours.
         bash_command=f"timeout --kill-after=10 240 {QUOTED_PYTHON} -m jobs.await_landing"
         " --business-date {{ business_date(params, dag_run) | quote }}"
         " --landing {{ var.value.bread_salt_landing | quote }}"
         " --warehouse {{ var.value.bread_salt_warehouse | quote }}"
         " --model {{ var.value.bread_salt_model | quote }}"
-        " || case $? in 124 | 137) exit 75;; *) exit $?;; esac",
+        f"{BAND_FLAGS} || case $? in 124 | 137) exit 75;; *) exit $?;; esac",
         retry_exit_code=75,
         mode="reschedule",  # frees the worker slot between two checks
         poke_interval=timedelta(minutes=5),
@@ -243,12 +246,12 @@ with DAG(
         execution_timeout=timedelta(hours=1),
     )
 
-    checks = BashOperator(
+    checks = ProgramOperator(
         task_id="checks",
         bash_command=f"{QUOTED_PYTHON} -m jobs.query checks --restricted --expect-empty"
         " --param business_date={{ business_date(params, dag_run) | quote }}"
         " --warehouse {{ var.value.bread_salt_warehouse | quote }}",
-        retries=0,  # a second run would give the same result
+        fail_on_exit_code=1,  # a check has returned rows: a second run would give the same result
         execution_timeout=timedelta(minutes=30),
         outlets=[ANALYTICS],
         post_execute=add_business_date,
@@ -256,8 +259,10 @@ with DAG(
 
     warnings = BashOperator(
         task_id="warnings",
-        # Only the number of rows: a log has more readers than the tables.
-        bash_command=f"{QUOTED_PYTHON} -m jobs.query warnings --restricted --expect-empty"
+        # Only the number of rows: a log has more readers than the tables. An execution_timeout would fail the run.
+        # With --foreground, timeout stays in the process group to which on_kill sends SIGTERM.
+        bash_command=f"timeout --foreground --kill-after=10 1200 {QUOTED_PYTHON}"
+        " -m jobs.query warnings --restricted --expect-empty"
         " --param business_date={{ business_date(params, dag_run) | quote }}"
         " --warehouse {{ var.value.bread_salt_warehouse | quote }} || exit 99",
         skip_on_exit_code=99,  # a person reads warnings: if they can't be printed, the tables are right nevertheless

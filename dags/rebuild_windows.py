@@ -58,6 +58,7 @@ with DAG(
         mode="reschedule",  # frees the worker slot between two checks
         poke_interval=timedelta(minutes=2),
         timeout=timedelta(days=7),  # of a long backfill
+        execution_timeout=timedelta(minutes=5),  # of one check
         retries=2,
         retry_delay=timedelta(minutes=5),
     )

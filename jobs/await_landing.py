@@ -3,8 +3,8 @@
 Exit code 0: each landing table has a Parquet file for the date (products: any).
 Exit code 75 (EX_TEMPFAIL): a table is missing or not complete, or the storage did not answer. Retry later.
 Exit code 2: waiting is useless. The landing zone does not exist, a folder has entries that no job reads, the date is in
-the future, or with --warehouse and --model, the night could not run: no warehouse can be written there, there is no
-Java, or the model can't score.
+the future, or with --warehouse, --model and --age-bands, the night could not run: no warehouse can be written there,
+there is no Java, the model can't score, or the age bands leave a gap.
 
 A table has landed when its folder has a Parquet file. Write a date to another folder and rename the folder, or use file
 names that start with `_` or `.` until the files are complete. While a name ends in .tmp, .part or ._COPYING_, the table
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
+from jobs.tables.bands import DEFAULT_BANDS, age_bands
 from jobs.tables.landing import check_business_date, landed, open_place, table_folder
 from jobs.tables.schemas import LANDING
 from model.cli import TRY_AGAIN, InputError, TryAgainError, run
@@ -38,6 +39,8 @@ class Settings:
     """Warehouse of the night: checked too if given."""
     model: Path | None = None
     """Model folder of the night: checked too if given."""
+    age_bands: tuple[str, ...] = DEFAULT_BANDS
+    """Age bands of the night: checked too."""
 
 
 def missing_folders(landing: str, business_date: dt.date) -> list[str]:
@@ -64,8 +67,9 @@ def check_night(settings: Settings, now: dt.datetime) -> None:
     """Check what a night needs beside the landing zone.
 
     Raises:
-        InputError: the date, the warehouse, Java or the model is wrong.
+        InputError: the date, the age bands, the warehouse, Java or the model is wrong.
     """
+    age_bands(settings.age_bands)
     check_business_date(settings.business_date)
     if settings.business_date > now.astimezone(EARLIEST_ZONE).date():
         raise InputError(f"--business-date {settings.business_date} is in the future")

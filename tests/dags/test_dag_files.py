@@ -30,10 +30,9 @@ def test_dag_docs_state_output_readers_and_cost_of_a_missed_run(load_dags):
             assert topic in (dag.doc_md or ""), (dag.dag_id, topic)
 
 
-@pytest.mark.parametrize("dag_id", sorted(DAG_IDS))
-def test_parsing_a_dag_imports_neither_heavy_packages_nor_our_code(dag_id, project):
+def test_parsing_the_dags_imports_neither_heavy_packages_nor_our_code(project):
     program = (
-        f"import importlib, sys; sys.path.append('dags'); importlib.import_module('{dag_id}');"
+        f"import sys; sys.path.append('dags'); import {', '.join(sorted(DAG_IDS))};"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=project, capture_output=True, text=True, check=True)
@@ -49,7 +48,22 @@ def test_parsing_a_dag_imports_neither_heavy_packages_nor_our_code(dag_id, proje
         "model",
         "sql",
     }
-    assert unwanted.isdisjoint(done.stdout.split())
+    imported = set(done.stdout.split())
+    assert imported >= DAG_IDS
+    assert unwanted.isdisjoint(imported)
+
+
+def test_every_task_has_a_time_limit(load_dags):
+    """A task that hangs would block the DAG, because of max_active_runs=1."""
+    unlimited = [
+        f"{dag.dag_id}.{task.task_id}"
+        for dag in load_dags().dags.values()
+        for task in dag.tasks
+        if task.execution_timeout is None
+        and getattr(task, "response_timeout", None) is None  # of a question
+        and not getattr(task, "bash_command", "").startswith("timeout ")
+    ]
+    assert unlimited == []
 
 
 def test_unknown_time_zone_is_an_import_error_of_each_dag(load_dags, monkeypatch):
@@ -59,3 +73,23 @@ def test_unknown_time_zone_is_an_import_error_of_each_dag(load_dags, monkeypatch
     for error in errors.values():
         assert "BREAD_SALT_TIME_ZONE must be an IANA time zone" in error
         assert "Mars/Olympus" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("OFFER_AGE_RESTRICTED", "yes", "true or false"),
+        ("MIN_RECEIPTS", "9", "a whole number, at least 10"),
+        ("MIN_RECEIPTS", "ten", "a whole number, at least 10"),
+        ("MAX_LINE_FIGURE", "abc", "a whole number, at least 1"),
+        ("MAX_LINE_FIGURE", "0", "a whole number, at least 1"),
+        ("SCREENING_FLAGS", "--review-ratio 'x", "flags as in a shell: No closing quotation"),
+        ("RETENTION_FLAGS", "--keep-ages-days '60", "flags as in a shell: No closing quotation"),
+    ],
+)
+def test_a_wrong_setting_is_an_import_error_that_names_it(name, value, wanted, load_dags, monkeypatch):
+    monkeypatch.setenv(f"BREAD_SALT_{name}", value)
+    errors = load_dags().import_errors.values()
+    assert errors
+    for error in errors:
+        assert f"BREAD_SALT_{name} is {value!r}; it must be {wanted}" in error

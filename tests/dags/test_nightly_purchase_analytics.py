@@ -153,6 +153,16 @@ def test_checks_that_fail_cause_no_event(run_checks):
         run_checks(1, business_date="2026-11-09")
 
 
+@pytest.mark.parametrize(("exit_code", "is_final"), [(1, True), (2, True), (75, False), (137, False)])
+def test_checks_are_retried_unless_they_have_found_rows_or_wrong_input(exit_code, is_final, run_checks, nightly):
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException  # noqa: PLC0415
+
+    with pytest.raises(AirflowException) as raised:
+        run_checks(exit_code, business_date="2026-11-09")
+    assert isinstance(raised.value, AirflowFailException) == is_final
+    assert nightly.get_task("checks").retries == nightly.get_task("build_affinity").retries
+
+
 @pytest.mark.parametrize("exit_code", [0, 1, 2, 75])
 def test_warnings_never_fail_the_run(exit_code, fake_python, load_dags, template_context):
     from airflow.sdk.exceptions import AirflowSkipException  # noqa: PLC0415
@@ -162,6 +172,42 @@ def test_warnings_never_fail_the_run(exit_code, fake_python, load_dags, template
     task.render_template_fields(template_context(business_date="2026-11-09"))
     with suppress(AirflowSkipException) if exit_code else nullcontext():
         task.execute({})
+
+
+@pytest.fixture
+def hanging_warnings(fake_python, load_dags, template_context, tmp_path):
+    """The task `warnings` with a slow program and a limit of half a second; the file that the program would remove."""
+    pid = tmp_path / "pid"
+    fake_python(f"echo $$ > {pid}; echo started; sleep 20 >/dev/null 2>&1; rm {pid}")
+    task = load_dags().dags["nightly_purchase_analytics"].get_task("warnings")
+    task.render_template_fields(template_context(business_date="2026-11-09"))
+    task.bash_command = task.bash_command.replace(" 1200 ", " 0.5 ")
+    return task, pid
+
+
+def test_warnings_that_hang_are_ended_and_do_not_fail_the_run(hanging_warnings, wait_until_ended):
+    from airflow.sdk.exceptions import AirflowSkipException  # noqa: PLC0415
+
+    task, pid = hanging_warnings
+    with pytest.raises(AirflowSkipException):
+        task.execute({})
+    wait_until_ended(int(pid.read_text()))
+
+
+def test_killed_warnings_also_end_their_program(hanging_warnings, wait_until_ended, monkeypatch):
+    from airflow.sdk.exceptions import AirflowException  # noqa: PLC0415
+
+    task, pid = hanging_warnings
+    task.bash_command = task.bash_command.replace(" 0.5 ", " 300 ")
+
+    def log(message, *_):
+        if message == "%s":  # a line of output
+            task.on_kill()
+
+    monkeypatch.setattr(task.subprocess_hook.log, "info", log)
+    with pytest.raises(AirflowException):
+        task.execute({})
+    wait_until_ended(int(pid.read_text()))
 
 
 @pytest.mark.parametrize(("exit_code", "lands_later"), [(75, True), (124, True), (137, True), (0, False)])
@@ -191,20 +237,24 @@ def test_scoring_uses_the_configured_pool(nightly_in, monkeypatch):
     assert nightly_in("UTC").get_task("score_photos").pool == "gpu"
 
 
-def test_age_bands_are_passed_to_build_affinity_only_if_they_are_set(nightly, load_dags, monkeypatch, template_context):
+def test_age_bands_are_checked_first_and_passed_to_build_affinity(load_dags, monkeypatch, template_context):
     import tyro  # noqa: PLC0415
 
-    from jobs import build_affinity  # noqa: PLC0415
+    from jobs import await_landing, build_affinity  # noqa: PLC0415
+    from jobs.tables.bands import DEFAULT_BANDS  # noqa: PLC0415
 
-    assert "--age-bands" not in nightly.get_task("build_affinity").bash_command
+    def bands():
+        tasks = {task.task_id: task for task in load_dags().dags["nightly_purchase_analytics"].tasks}
+        for program in (await_landing, build_affinity):
+            task = tasks[program.__name__.removeprefix("jobs.")]
+            task.render_template_fields(template_context(business_date="2026-11-09"))
+            arguments = shlex.split(task.bash_command.partition("||")[0])
+            flags = arguments[arguments.index(program.__name__) + 1 :]
+            yield tyro.cli(program.Settings, args=flags).age_bands
 
+    assert list(bands()) == [DEFAULT_BANDS] * 2
     monkeypatch.setenv("BREAD_SALT_AGE_BANDS", "under_18  18-39 40_plus")
-    tasks = {task.task_id: task for task in load_dags().dags["nightly_purchase_analytics"].tasks}
-    task = tasks["build_affinity"]
-    task.render_template_fields(template_context(business_date="2026-11-09"))
-    arguments = shlex.split(task.bash_command)
-    settings = tyro.cli(build_affinity.Settings, args=arguments[arguments.index("jobs.build_affinity") + 1 :])
-    assert settings.age_bands == ("under_18", "18-39", "40_plus")
+    assert list(bands()) == [("under_18", "18-39", "40_plus")] * 2
 
 
 def test_kernel_photos_are_passed_to_score_photos_only_if_they_are_set(load_dags, monkeypatch, template_context):

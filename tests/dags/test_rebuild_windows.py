@@ -92,19 +92,3 @@ def test_both_dags_publish_with_the_settings_of_the_environment(
     )
     nightly = vars(parsed("nightly_purchase_analytics", "build_affinity", build_affinity))
     assert nightly == nightly | {"warehouse": warehouse, **settings}
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "wanted"),
-    [
-        ("OFFER_AGE_RESTRICTED", "yes", "true or false"),
-        ("MIN_RECEIPTS", "9", "a whole number, at least 10"),
-        ("MIN_RECEIPTS", "ten", "a whole number, at least 10"),
-    ],
-)
-def test_a_wrong_setting_of_publication_is_an_import_error(name, value, wanted, load_dags, monkeypatch):
-    monkeypatch.setenv(f"BREAD_SALT_{name}", value)
-    errors = load_dags().import_errors.values()
-    assert errors
-    for error in errors:
-        assert f"BREAD_SALT_{name} is {value!r}; it must be {wanted}" in error

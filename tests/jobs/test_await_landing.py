@@ -124,6 +124,7 @@ def test_a_date_is_future_when_it_has_begun_nowhere(tmp_path):
     [
         ({"warehouse": "/proc/warehouse"}, "warehouse /proc/warehouse can't be written to"),
         ({"warehouse": ""}, "--warehouse '' is empty"),
+        ({"age_bands": ("18-29",)}, "age_bands is 18-29: 18-29 begins at 18, it must begin at 0"),
         ({"model": Path("/nowhere")}, "/nowhere is not a model folder"),
     ],
 )
