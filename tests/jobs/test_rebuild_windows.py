@@ -2,6 +2,7 @@
 
 import datetime as dt
 import shutil
+from functools import partial
 
 import pytest
 from deltalake import DeltaTable
@@ -50,6 +51,12 @@ def published(monkeypatch) -> list[dt.date]:
     return dates
 
 
+@pytest.fixture
+def _unscreened(monkeypatch, report_windows):
+    """Only report the screenings, in tests that are about the publications: half of the time."""
+    monkeypatch.setattr(screen_cashiers, "main", partial(report_windows, "screen_cashiers"))
+
+
 def publish(warehouse, dates, steps=(build_affinity, screen_cashiers)):
     for date in dates:
         for step in steps:
@@ -88,6 +95,19 @@ def backfilled(backfill, tmp_path):
     return shutil.copytree(backfill, tmp_path / "warehouse")
 
 
+@pytest.fixture(scope="module")
+def three_dates(counted_warehouse):
+    warehouse = counted_warehouse(DATES[:3], 150)
+    publish(warehouse, DATES[:3])
+    return warehouse
+
+
+@pytest.fixture
+def three(three_dates, tmp_path):
+    """A published warehouse of three dates."""
+    return shutil.copytree(three_dates, tmp_path / "three")
+
+
 def test_rebuilt_windows_equal_those_of_a_clean_run_in_order(
     *, backfilled, counted_warehouse, published, checked, capsys
 ):
@@ -109,26 +129,24 @@ def test_rebuilt_windows_equal_those_of_a_clean_run_in_order(
     assert capsys.readouterr().out == "rebuild_windows: no window is out of date\n"
 
 
-def test_dates_that_were_counted_but_not_published_are_published(*, counted_warehouse, published):
-    warehouse = counted_warehouse(DATES[:3], 150)
-    publish(warehouse, DATES[:2])
-    published.clear()
-    rebuild(warehouse)
+@pytest.mark.usefixtures("_unscreened")
+def test_dates_that_were_counted_but_not_published_are_published(*, three, counted_warehouse, published):
+    counted_warehouse(DATES[2:3], 160, warehouse=three)
+    rebuild(three)
     assert published == DATES[2:3]
 
 
-def test_nothing_is_stale_if_a_date_is_run_again_with_equal_counts(*, counted_warehouse, published):
-    warehouse = counted_warehouse(DATES[:3], 150)
-    publish(warehouse, DATES[:3])
-    before = analytics(warehouse)
-    counted_warehouse(DATES[:1], 150, warehouse=warehouse)
-    publish(warehouse, DATES[:1])
+def test_nothing_is_stale_if_a_date_is_run_again_with_equal_counts(*, three, counted_warehouse, published):
+    before = analytics(three)
+    counted_warehouse(DATES[:1], 150, warehouse=three)
+    publish(three, DATES[:1])
     published.clear()
-    rebuild(warehouse)
+    rebuild(three)
     assert published == []
-    assert analytics(warehouse) == before
+    assert analytics(three) == before
 
 
+@pytest.mark.usefixtures("_unscreened")
 def test_interrupted_rebuild_continues_with_the_interrupted_date(*, backfilled, published, monkeypatch):
     published.clear()
     conform = build_affinity.conform
@@ -149,33 +167,31 @@ def test_interrupted_rebuild_continues_with_the_interrupted_date(*, backfilled, 
 
 
 @pytest.mark.parametrize("versions", [("model2", "kernel1"), ("model1", "kernel2"), ("model1", None)])
-def test_date_with_other_versions_is_left_out_of_windows_and_named(*, versions, counted_warehouse):
-    warehouse = counted_warehouse(DATES[:3], 150)
-    publish(warehouse, DATES[:3])
-    counted_warehouse(DATES[1:2], 150, warehouse=warehouse, versions=versions)
-    publish(warehouse, DATES[1:2])
-    rebuild(warehouse)
+@pytest.mark.usefixtures("_unscreened")
+def test_date_with_other_versions_is_left_out_of_windows_and_named(*, versions, three, counted_warehouse):
+    counted_warehouse(DATES[1:2], 150, warehouse=three, versions=versions)
+    publish(three, DATES[1:2])
+    rebuild(three)
     first, other, last = DATES[:3]
-    assert texts(warehouse, "dates_left_out") == {first: "none", other: str(first), last: str(other)}
-    with connect(str(warehouse)) as connection:
+    assert texts(three, "dates_left_out") == {first: "none", other: str(first), last: str(other)}
+    with connect(str(three)) as connection:
         days = connection.sql(
             """SELECT DISTINCT business_date, n_days FROM analytics.age_category_affinity WHERE window_days = 4"""
         ).fetchall()
     assert sorted(days) == [(first, 1), (other, 1), (last, 2)]
 
 
-def test_date_without_counts_is_skipped_and_named(*, counted_warehouse, published, capsys):
-    warehouse = counted_warehouse(DATES[:3], 150)
-    publish(warehouse, DATES[:3])
-    published.clear()
+@pytest.mark.usefixtures("_unscreened")
+def test_date_without_counts_is_skipped_and_named(*, three, published, capsys):
     no_report = WAREHOUSE["analytics/run_quality"].row_schema.empty_table()
     for job in ("count_purchases", "build_affinity", "screen_cashiers"):  # as at the start of match_receipts
-        Warehouse(str(warehouse)).replace("analytics/run_quality", no_report, DATES[1], job=job)
-    rebuild(warehouse)
+        Warehouse(str(three)).replace("analytics/run_quality", no_report, DATES[1], job=job)
+    rebuild(three)
     assert published == DATES[2:3]
     assert f"skipped, because they have no counts (run them again): {DATES[1]}\n" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("_unscreened")
 def test_date_that_is_run_again_during_the_rebuild_is_skipped(*, backfilled, published, monkeypatch, capsys):
     published.clear()
     read = rebuild_windows.current_versions
@@ -224,6 +240,7 @@ def test_publication_fails_if_a_date_is_run_again_while_the_tables_are_opened(*,
     publish(warehouse, DATES[1:2])
 
 
+@pytest.mark.usefixtures("_unscreened")
 def test_flags_of_publication_reach_the_rebuilt_dates(*, backfilled):
     rebuild(backfilled, age_bands=("under_18", "18-59", "60_plus"))
     with connect(str(backfilled)) as connection:
@@ -231,6 +248,7 @@ def test_flags_of_publication_reach_the_rebuilt_dates(*, backfilled):
     assert {date for date, n in counts.items() if n == 3} == set(HOLD_CHANGED) - set(CHANGED)
 
 
+@pytest.mark.usefixtures("_unscreened")
 def test_failed_check_gives_exit_code_1_after_all_dates_are_rebuilt(*, backfilled, published, monkeypatch, capsys):
     published.clear()
     answer = query.Answer(columns=["item"], rows=[("Beer",)])
