@@ -78,7 +78,7 @@ def rows(spark: SparkSession) -> Callable[..., DataFrame]:
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One date with photos and all blemishes; read-only for tests."""
     out = tmp_path_factory.mktemp("chain") / "sample"
-    sample_chain.write_chain(sample_chain.Settings(out=out, receipts_per_day=300, stores=3))
+    sample_chain.write_chain(sample_chain.Settings(out=out, receipts_per_day=150, stores=3))
     return out
 
 
