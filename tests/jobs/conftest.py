@@ -17,8 +17,11 @@ from pyspark.sql.pandas.types import from_arrow_schema
 import sql
 from jobs import sample_chain
 from jobs.count_purchases import CASHIER_COUNTS
+from jobs.tables.duck import connect
+from jobs.tables.night import DateSettings
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from jobs.tables.warehouse import Warehouse
+from jobs.tables.windows import longest_window, read_versions, window_dates
 from model import predict
 from model.network import AgeNetwork, NetworkConfig
 from model.release import checkpoint
@@ -75,7 +78,7 @@ def rows(spark: SparkSession) -> Callable[..., DataFrame]:
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One date with photos and all blemishes; read-only for tests."""
     out = tmp_path_factory.mktemp("chain") / "sample"
-    sample_chain.write_chain(sample_chain.Settings(out=out, receipts_per_day=300, stores=3))
+    sample_chain.write_chain(sample_chain.Settings(out=out, receipts_per_day=150, stores=3))
     return out
 
 
@@ -253,6 +256,21 @@ def counted_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
         return warehouse
 
     return write
+
+
+@pytest.fixture(scope="session")
+def report_windows() -> Callable[[str, DateSettings], None]:
+    """Report the windows of a date as `build_affinity` or `screen_cashiers` does, without writing their tables."""
+
+    def report(job: str, settings: DateSettings) -> None:
+        date = settings.business_date
+        with connect(settings.warehouse) as connection:
+            windows = window_dates(read_versions(connection, *longest_window(date)), date)
+        line = {"source_table": "", "measure": "windows_hash", "text": windows.hash}
+        rows = pa.Table.from_pylist([line], schema=WAREHOUSE["analytics/run_quality"].row_schema)
+        Warehouse(settings.warehouse).replace("analytics/run_quality", rows, date, job=job)
+
+    return report
 
 
 def _age_errors(kernel_version: str | None) -> pa.Table:

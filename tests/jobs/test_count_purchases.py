@@ -1,6 +1,7 @@
 import dataclasses
 import datetime as dt
 import math
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -145,34 +146,47 @@ def test_the_hash_differs_if_a_null_or_a_table_is_another(rows):
 LAGER = {"product_name": "Lager", "category": "Beer", "department": "Drinks", "min_age": 18, "is_alcohol": True}
 
 
-@pytest.fixture
-def land(tmp_path):
-    """Return a function that writes a landing table: `land("receipts", {"receipt_id": "r1"}, ...)`."""
+class Chain:
+    """A landing zone and a warehouse in one folder."""
 
-    def write(table, *rows, date=DATE):
-        folder = tmp_path / "landing" / table_folder(table, date)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = count_purchases.Settings(
+            business_date=DATE,
+            landing=str(folder / "landing"),
+            warehouse=str(folder / "warehouse"),
+            time_zone="Europe/Madrid",
+        )
+
+    def land(self, table, *rows, date=DATE):
+        """Write a landing table: `land("receipts", {"receipt_id": "r1"}, ...)`."""
+        folder = self.folder / "landing" / table_folder(table, date)
         folder.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows, schema=LANDING[table]), folder / "part-0.parquet")
 
-    return write
+    def landed(self, table):
+        """Return the rows of a landing table."""
+        return pq.ParquetFile(next((self.folder / "landing").glob(f"{table}/*/*.parquet"))).read().to_pylist()
+
+    def write(self, table, *rows, date=DATE, **part):
+        """Replace a date of a warehouse table."""
+        rows = pa.Table.from_pylist(rows, schema=WAREHOUSE[table].row_schema)
+        Warehouse(self.settings.warehouse).replace(table, rows, date, **part)
+
+    def rows(self, statement):
+        """Return the sorted rows of a query."""
+        with connect(self.settings.warehouse, restricted=True) as connection:
+            return sorted(connection.sql(statement).fetchall(), key=str)
+
+    def counts_hash(self):
+        return self.rows("SELECT text FROM analytics.run_quality WHERE measure = 'counts_hash'")
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Return a function that replaces a date of a warehouse table."""
-    warehouse = Warehouse(str(tmp_path / "warehouse"))
-    warehouse.create_tables()
-
-    def replace(table, *rows, date=DATE, **part):
-        warehouse.replace(table, pa.Table.from_pylist(rows, schema=WAREHOUSE[table].row_schema), date, **part)
-
-    return replace
-
-
-@pytest.fixture
-def settings(spark, tmp_path, land, write):
-    """Two stores, three receipts with an age, and a receipt without."""
+@pytest.fixture(scope="module")
+def counted(spark, tmp_path_factory):
+    """Two stores, three receipts with an age, and a receipt without; counted once, because that takes seconds."""
     assert spark  # the job uses this session
+    chain = Chain(tmp_path_factory.mktemp("counted"))
     stores = {"r1": "s1", "r2": "s1", "r3": "s2", "without_age": "s2"}
     receipts = [
         {
@@ -188,42 +202,31 @@ def settings(spark, tmp_path, land, write):
     ]
     ages = {"r1": 25.4, "r2": 25.0, "r3": 61.0}
     line = {"line_no": 1, "product_id": "lager", "quantity": 1.0, "amount": 1.5}
-    land("products", {"product_id": "lager", **LAGER}, {"product_id": "unsold", **LAGER})
-    land("receipts", *receipts)
-    land("receipt_lines", *({"receipt_id": name, **line} for name in ("r1", "r3", "without_age")))
-    write(
+    chain.land("products", {"product_id": "lager", **LAGER}, {"product_id": "unsold", **LAGER})
+    chain.land("receipts", *receipts)
+    chain.land("receipt_lines", *({"receipt_id": name, **line} for name in ("r1", "r3", "without_age")))
+    Warehouse(chain.settings.warehouse).create_tables()
+    chain.write(
         "restricted/receipt_ages",
         *(
             {"receipt_id": name, "store_id": stores[name], "age_years": age, "p_under_18": 0.1}
             for name, age in ages.items()
         ),
     )
-    write("analytics/run_quality", {"source_table": "", "measure": "n", "value": 1.0}, job="match_receipts")
-    return count_purchases.Settings(
-        business_date=DATE,
-        landing=str(tmp_path / "landing"),
-        warehouse=str(tmp_path / "warehouse"),
-        time_zone="Europe/Madrid",
-    )
+    chain.write("analytics/run_quality", {"source_table": "", "measure": "n", "value": 1.0}, job="match_receipts")
+    count_purchases.main(chain.settings)
+    return chain
 
 
 @pytest.fixture
-def written(tmp_path):
-    """Return a function that gives the sorted rows of a query."""
-
-    def query(statement):
-        with connect(str(tmp_path / "warehouse"), restricted=True) as connection:
-            return sorted(connection.sql(statement).fetchall(), key=str)
-
-    return query
+def changed(counted, tmp_path):
+    """A copy that a test may change."""
+    shutil.copytree(counted.folder, tmp_path / "chain")
+    return Chain(tmp_path / "chain")
 
 
-def test_the_job_writes_counts_by_age_and_store_the_catalogue_and_a_hash(settings, written):
-    def counts_hash() -> list[tuple]:
-        return written("SELECT text FROM analytics.run_quality WHERE measure = 'counts_hash'")
-
-    count_purchases.main(settings)
-    by_age = written("SELECT age_year, level, n_receipts, amount FROM restricted.daily_counts")
+def test_the_job_writes_counts_by_age_and_store_the_catalogue_and_a_hash(counted):
+    by_age = counted.rows("SELECT age_year, level, n_receipts, amount FROM restricted.daily_counts")
     items = ["all", "category", "department", "product"]
     assert by_age == sorted(
         [
@@ -232,7 +235,9 @@ def test_the_job_writes_counts_by_age_and_store_the_catalogue_and_a_hash(setting
         ],
         key=str,
     )
-    by_store = written("SELECT store_id, level, age_year, n_receipts, age_years_sum FROM restricted.daily_store_counts")
+    by_store = counted.rows(
+        "SELECT store_id, level, age_year, n_receipts, age_years_sum FROM restricted.daily_store_counts"
+    )
     assert by_store == sorted(
         [
             ("s1", "all", 25, 2, 50),
@@ -242,19 +247,15 @@ def test_the_job_writes_counts_by_age_and_store_the_catalogue_and_a_hash(setting
         ],
         key=str,
     )
-    assert written("SELECT product_id FROM restricted.catalogue") == [("lager",)]
-    first = counts_hash()
-    assert len(first) == 1
-    count_purchases.main(settings)
-    assert counts_hash() == first
+    assert counted.rows("SELECT product_id FROM restricted.catalogue") == [("lager",)]
+    assert len(counted.counts_hash()) == 1
 
 
 CASHIER_COUNTS = "SELECT store_id, cashier_id, hour, goods, age_year, n_receipts, n_with_photo, n_checked"
 
 
-def test_the_job_writes_restricted_sales_by_cashier_and_hour(settings, written):
-    count_purchases.main(settings)
-    assert written(f"{CASHIER_COUNTS}, p_under_18_sum FROM restricted.cashier_daily_counts") == sorted(
+def test_the_job_writes_restricted_sales_by_cashier_and_hour(counted):
+    assert counted.rows(f"{CASHIER_COUNTS}, p_under_18_sum FROM restricted.cashier_daily_counts") == sorted(
         [
             ("s1", "cashier of s1", 18, "alcohol", 25, 1, 1, 1, 0.1),
             ("s1", "cashier of s1", 18, "unrestricted", None, 1, 1, 0, 0.0),
@@ -263,35 +264,31 @@ def test_the_job_writes_restricted_sales_by_cashier_and_hour(settings, written):
         ],
         key=str,
     )
-    sales = written("SELECT receipt_id, cashier_id, hour, goods, age_years FROM restricted.age_restricted_sales")
+    sales = counted.rows("SELECT receipt_id, cashier_id, hour, goods, age_years FROM restricted.age_restricted_sales")
     assert sales == [
         ("r1", "cashier of s1", 18, "alcohol", 25.4),
         ("r3", "cashier of s2", 18, "alcohol", 61.0),
     ]
     report = "SELECT measure, text, value FROM analytics.run_quality WHERE source_table = ''"
-    assert written(f"{report} AND measure = 'staffed_without_cashier'") == [("staffed_without_cashier", "none", None)]
-    assert written(f"{report} AND job = 'count_purchases' AND value IS NOT NULL") == []
+    assert counted.rows(f"{report} AND measure = 'staffed_without_cashier'") == [
+        ("staffed_without_cashier", "none", None)
+    ]
+    assert counted.rows(f"{report} AND job = 'count_purchases' AND value IS NOT NULL") == []
 
 
-def test_the_hash_covers_the_counts_of_cashiers(settings, written, land):
-    query = "SELECT text FROM analytics.run_quality WHERE measure = 'counts_hash'"
-    count_purchases.main(settings)
-    before = written(query)
-    file = next(Path(settings.landing).glob("receipts/*/*.parquet"))
-    receipts = pq.ParquetFile(file).read().to_pylist()
-    land("receipts", *(row | {"id_checked": row["receipt_id"] == "r3"} for row in receipts))
-    count_purchases.main(settings)
-    assert written(query) != before
+def test_the_hash_covers_the_counts_of_cashiers(counted, changed):
+    changed.land("receipts", *(row | {"id_checked": row["receipt_id"] == "r3"} for row in changed.landed("receipts")))
+    count_purchases.main(changed.settings)
+    assert changed.counts_hash() != counted.counts_hash()
 
 
-def test_each_date_keeps_the_counts_of_its_catalogue(settings, written, land, write):
+def test_each_date_keeps_the_counts_of_its_catalogue(changed):
     later = DATE + dt.timedelta(days=1)
-    count_purchases.main(settings)
     for table in ("receipts", "receipt_lines"):
-        file = next(Path(settings.landing).glob(f"{table}/*/*.parquet"))
-        land(table, *pq.ParquetFile(file).read().to_pylist(), date=later)
-    write("analytics/run_quality", {"source_table": "", "measure": "n", "value": 1.0}, date=later, job="match_receipts")
-    land("products", {"product_id": "lager", **LAGER, "min_age": None, "is_alcohol": False})
-    count_purchases.main(dataclasses.replace(settings, business_date=later))
+        changed.land(table, *changed.landed(table), date=later)
+    report = {"source_table": "", "measure": "n", "value": 1.0}
+    changed.write("analytics/run_quality", report, date=later, job="match_receipts")
+    changed.land("products", {"product_id": "lager", **LAGER, "min_age": None, "is_alcohol": False})
+    count_purchases.main(dataclasses.replace(changed.settings, business_date=later))
     counts = "SELECT DAY(business_date), goods, SUM(n_receipts) FROM restricted.cashier_daily_counts GROUP BY ALL"
-    assert written(counts) == [(10, "unrestricted", 4), (9, "alcohol", 3), (9, "unrestricted", 1)]
+    assert changed.rows(counts) == [(10, "unrestricted", 4), (9, "alcohol", 3), (9, "unrestricted", 1)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from jobs import build_affinity, keep_house
 from jobs.tables.duck import connect
@@ -30,20 +31,29 @@ def rows_of(name: str, date: dt.date) -> pa.Table:
     return pa.Table.from_pylist([texts | lists], schema=schema)
 
 
+def write_dates(root: Path, name: str, rows: list[pa.Table], **part: str) -> None:
+    """Replace all dates of a table in one commit, which takes a fortieth of the time."""
+    table = WAREHOUSE[name]
+    stamped = []
+    for date, of_date in zip(DATES, rows, strict=True):
+        for column, value in {"business_date": date, **part}.items():
+            of_date = of_date.append_column(column, pa.repeat(pa.scalar(value), len(of_date)))  # noqa: PLW2901
+        stamped.append(of_date.select(table.schema.names).cast(table.schema))
+    write_deltalake(root / name, pa.concat_tables(stamped), mode="overwrite", partition_by=list(table.partition_by))
+
+
 @pytest.fixture(scope="module")
 def forty_dates(tmp_path_factory) -> Path:
     """Rows of the tables that name photos, receipts or cashiers, twice written, and reports."""
     root = tmp_path_factory.mktemp("forty")
-    warehouse = Warehouse(str(root))
-    warehouse.create_tables()
-    for date in DATES:
-        for name in (*AGES, *CASHIER_COUNTS, COUNTS[0]):
-            for _ in range(2):
-                warehouse.replace(name, rows_of(name, date), date)
-        warehouse.replace(QUARANTINE[0], rows_of(QUARANTINE[0], date), date, source_table="receipts")
-        line = {"source_table": "", "measure": "counts_hash", "text": "hash"}
-        report = pa.Table.from_pylist([line], schema=WAREHOUSE["analytics/run_quality"].row_schema)
-        warehouse.replace("analytics/run_quality", report, date, job="count_purchases")
+    Warehouse(str(root)).create_tables()
+    for name in (*AGES, *CASHIER_COUNTS, COUNTS[0]):
+        for _ in range(2):
+            write_dates(root, name, [rows_of(name, date) for date in DATES])
+    write_dates(root, QUARANTINE[0], [rows_of(QUARANTINE[0], date) for date in DATES], source_table="receipts")
+    line = {"source_table": "", "measure": "counts_hash", "text": "hash"}
+    report = pa.Table.from_pylist([line], schema=WAREHOUSE["analytics/run_quality"].row_schema)
+    write_dates(root, "analytics/run_quality", [report] * len(DATES), job="count_purchases")
     return root
 
 

@@ -15,7 +15,7 @@ from jobs.tables.night import NEEDS
 from jobs.tables.warehouse import Warehouse
 from tests.jobs.faults.conftest import DATE, make_old
 from tests.jobs.faults.recording import Recording
-from tests.jobs.faults.states import REPORTS, differing
+from tests.jobs.faults.states import REPORTS, Rows, differing
 from tests.jobs.faults.trials import Trial, check_all
 
 JOBS = {job.__name__.rpartition(".")[2]: job for job in (score_photos, match_receipts, count_purchases)}
@@ -40,6 +40,13 @@ def made_up_scorer(*_):
     types = {"status": "string", "reason": "string", "detail": "string"}
     columns = [values.get(name, F.lit(None).cast(types.get(name, "double"))).alias(name) for name in fields]
     return lambda _: F.struct(*columns)
+
+
+def check_counts(now: Rows, before: Rows) -> None:
+    """Counts of other ages are gone before the ages change, so that no window contains them."""
+    key = ("restricted/receipt_ages", str(DATE))
+    if now.get(key) != before.get(key):
+        assert {name for name in COUNTS if (name, str(DATE)) in now} == set()
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +74,8 @@ def trials(spark, model_folder, tmp_path_factory, everything) -> dict[str, Trial
 
             start = shutil.copytree(warehouse, folder / name)
             trial = Trial(name=name, job=name, date=DATE, start=start, warehouse=warehouse, run=run)
+            if job is match_receipts:
+                trial.check_more = functools.partial(lambda trial, now: check_counts(now, trial.before), trial)
             recording = Recording.of(trial.count)
             found[name] = trial
             if not everything:

@@ -96,7 +96,7 @@ def clean(published, tmp_path):
 
 
 def test_two_nights_of_one_date_end_with_one_winner(published, clean, tmp_path, everything):
-    for number in range(10 if everything else 3):
+    for number in range(10 if everything else 2):
         warehouse = shutil.copytree(published, tmp_path / str(number))
         errors = together(night(warehouse, DATE), night(warehouse, DATE))
         check_errors(errors)
@@ -134,7 +134,7 @@ def test_night_beside_backfill_beside_housekeeping_ends_as_if_they_had_run_one_a
     clean = shutil.copytree(published, tmp_path / "clean")
     for step, argument in [(replace_counts, (recounted, clean)), *rebuild(clean)]:
         step(argument)
-    for number in range(10 if everything else 2):
+    for number in range(10 if everything else 1):
         warehouse = shutil.copytree(published, tmp_path / str(number))
         backfill = [(replace_counts, (recounted, warehouse)), *rebuild(warehouse)]
         errors = together(night(warehouse, DATE), backfill, [(keep_house_often, warehouse)])

@@ -2,17 +2,15 @@
 
 import datetime as dt
 import shutil
+from functools import partial
 
 import pyarrow as pa
 import pytest
 
 from jobs import build_affinity, keep_house, query, rebuild_windows
-from jobs.tables.duck import connect
 from jobs.tables.retention import MARKERS, SCREENING, STORES, Retention, mark_deleted
-from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.upkeep import delete_dates
 from jobs.tables.warehouse import Warehouse
-from jobs.tables.windows import longest_window, read_versions, window_dates
 
 DATES = [dt.date(2026, 11, day) for day in range(1, 5)]
 COUNTS, SALES = "restricted/cashier_daily_counts", "restricted/age_restricted_sales"
@@ -54,20 +52,10 @@ def test_second_run_leaves_identical_rows_and_keeps_the_answers(warehouse, scree
     assert read(warehouse, "analytics/run_quality") == report
 
 
-def report_publication(settings: build_affinity.Settings) -> None:
-    """Report the publication of the windows of now, without publishing them."""
-    date, warehouse = settings.business_date, Warehouse(settings.warehouse)
-    with connect(settings.warehouse) as connection:
-        published = window_dates(read_versions(connection, *longest_window(date)), date)
-    line = {"source_table": "", "measure": "windows_hash", "text": published.hash}
-    rows = pa.Table.from_pylist([line], schema=WAREHOUSE["analytics/run_quality"].row_schema)
-    warehouse.replace("analytics/run_quality", rows, date, job="build_affinity")
-
-
 def test_backfill_and_rebuild_leave_the_rows_of_a_clean_run(
-    *, warehouse, sell, screen, read, three_stores, monkeypatch
+    *, warehouse, sell, screen, read, three_stores, report_windows, monkeypatch
 ):
-    monkeypatch.setattr(build_affinity, "main", report_publication)
+    monkeypatch.setattr(build_affinity, "main", partial(report_windows, "build_affinity"))
     monkeypatch.setattr(query, "failed_checks", lambda *_: {})
     changed = three_stores(**PLANTED | {"n_sales": 50})
     clean = sell([date for date in DATES if date != DATES[1]], three_stores(**PLANTED))
