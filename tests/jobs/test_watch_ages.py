@@ -166,14 +166,15 @@ def test_covered_cameras_on_earlier_dates_and_in_other_stores_do_not_raise_the_l
         return [np.bincount(np.clip(rng.normal(40, 18, 300), 0, 100).astype(int), minlength=101) for _ in range(n)]
 
     covered = np.bincount(np.rint(rng.normal(27, 1, 300)).astype(int), minlength=101)
+    partly = (0.5 * covered + 0.5 * days(1)[0]).round()
     nothing = np.zeros((8, 3))
     dates = watch_ages.Dates(
-        today=covered,
-        before=np.array([covered, covered, *days(6)], float),
+        today=partly,
+        before=np.array([covered, covered, covered, *days(5)], float),
         intervals=nothing[0],
         intervals_before=nothing,
     )
-    stores = {f"s{i}": counts for i, counts in enumerate([covered, covered, *days(6)])}
+    stores = {f"s{i}": counts for i, counts in enumerate([partly, *[covered] * 3, *days(5)])}
     measures = watch_ages.find_misfits(dates, stores, pairs)
     assert measures["misfit"] > measures["misfit_limit"]
     assert measures["store_misfit"] > measures["store_misfit_limit"]
