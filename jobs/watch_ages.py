@@ -11,8 +11,8 @@ stores, tills and hours look wrong; a warning never fails a night.
   because shoppers are no sample of a labelled set; look at its course.
 - `misfit` says, in standard deviations of its noise, how much of the ages no mix of true ages explains: then a camera
   or the model is wrong, whoever the shoppers are. `store_misfit` is that of the store with the most unusual one. The
-  photos of tills are not those by which the errors are known, so some misfit is usual: the limits are above that of the
-  earlier dates, and that of the other stores.
+  photos of tills are not those by which the errors are known, so some misfit is usual: the limits are above the median
+  of the earlier dates, and that of the other stores.
 - Every analyst reads the report: it has no figure of fewer than ten photos, and nothing of tills or cashiers.
 """
 
@@ -139,14 +139,13 @@ def find_misfits(dates: Dates, stores: Mapping[str, Floats], pairs: list[dict[st
     measures: dict[str, Measure] = {"misfit": chain.z[0], "misfit_share": chain.share[0]}
     if len(dates.before):
         noise = np.sqrt(1 + 1 / len(dates.before))
-        usual = weighted_mean(chain.square[1:], dates.before.sum(axis=1))
-        measures["misfit_limit"] = chain.z_of(usual)[0] + noise * chain.limit
+        measures["misfit_limit"] = chain.z_of(float(np.median(chain.square[1:])))[0] + noise * chain.limit
     large = {store: counts for store, counts in stores.items() if counts.sum() >= MIN_PHOTOS_OF_STORE}
     if len(large) > 1:
         counts = np.array(list(large.values()))
         of_stores = misfit(counts, fitted, replicates)
-        n, others = counts.sum(axis=1), ~np.eye(len(counts), dtype=bool)
-        of_others = np.array([weighted_mean(of_stores.square[other], n[other]) for other in others])
+        others = ~np.eye(len(counts), dtype=bool)
+        of_others = np.array([np.median(of_stores.square[other]) for other in others])
         usual_z = of_stores.z_of(of_others)
         worst = int((of_stores.z - usual_z).argmax())
         measures |= {
@@ -155,11 +154,6 @@ def find_misfits(dates: Dates, stores: Mapping[str, Floats], pairs: list[dict[st
             "store_misfit_of": list(large)[worst],
         }
     return measures
-
-
-def weighted_mean(values: Floats, weights: Floats) -> float:
-    """Return the mean; 0 if it is below."""
-    return max(0.0, float(np.average(values, weights=weights)))
 
 
 def measures_of(watch: Watch) -> dict[str, Measure]:

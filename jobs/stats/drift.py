@@ -20,6 +20,9 @@ from jobs.stats.ages import Floats, Ints
 FALSE_ALARM = 0.002
 """Probability that a measure of a night is beyond its limit by chance: once in 500 nights."""
 
+ENOUGH_DATES = 14
+"""Fewest earlier dates of which a quarter is left out."""
+
 MAX_BINS, PHOTOS_PER_BIN = 10, 20
 
 
@@ -47,29 +50,51 @@ class Comparison:
 
 
 def compare(today: Floats, before: Floats, distance: Callable[[Floats, Floats], Distance]) -> Comparison:
-    """Compare a date with the sum of the earlier dates.
+    """Compare a date with the sum of the earlier dates, without the quarter of them that differs most.
 
-    With q_i = square / expected of date i against the k - 1 other earlier dates, the spread is max(1, mean of q), and
-    the limit is expected times the larger one of
+    So a change counts neither as usual nor as a usual difference until it has lasted for a week of the four, nor after
+    its end. With fewer than `ENOUGH_DATES` dates all count, because three quarters of them would tell too little.
 
-        spread * F^-1(1 - p; f, k f)    and    chi2^-1(1 - p; f) / f + (spread - 1) F^-1(1 - p; 1, k),
+    With q_i = square / expected of a kept date i against the other kept dates, f degrees of freedom, and c(f) the mean
+    of the lower h / k of chi2(f) / f for h of k dates kept, the spread is 1 + max(0, mean q - c(f)) / c(1), and the
+    limit is expected times the larger one of
 
-    p = FALSE_ALARM. The first holds if dates differ in everything by the same factor more than samples. In the second,
-    the usual differences have one degree of freedom, as if dates only differed in how old their shoppers are.
+        spread * F^-1(1 - p; f, d f)    and    chi2^-1(1 - p; f) / f + (spread - 1) F^-1(1 - p; 1, d),
+
+    p = FALSE_ALARM, d = h - 1. The first holds if dates differ in everything by the same factor more than samples. In
+    the second, the usual differences have one degree of freedom, as if dates only differed in how old their shoppers
+    are.
 
     Args:
         today: (M,) additive row of the date.
         before: (k, M) rows of the earlier dates, k at least 2: nothing is known of the spread of one.
         distance: of two rows.
     """
-    total: Floats = before.sum(axis=0)
-    found = distance(today, total)
-    others = [distance(row, total - row) for row in before]
-    spread = max(1.0, float(np.mean([other.square / other.expected for other in others])))
-    alike = spread * stats.f.isf(FALSE_ALARM, found.freedom, len(before) * found.freedom)
+    n_dates = len(before)
+    n_kept = n_dates - (n_dates // 4 if n_dates >= ENOUGH_DATES else 0)
+    kept = before[np.argsort(ratios(before, distance), kind="stable")[:n_kept]]
+    found = distance(today, kept.sum(axis=0))
+    usual, in_one_way = (mean_of_lower(n_kept / n_dates, freedom) for freedom in (found.freedom, 1))
+    spread = 1 + max(0.0, float(ratios(kept, distance).mean()) - usual) / in_one_way
+    alike = spread * stats.f.isf(FALSE_ALARM, found.freedom, (n_kept - 1) * found.freedom)
     by_chance = stats.chi2.isf(FALSE_ALARM, found.freedom) / found.freedom
-    in_one_way = by_chance + (spread - 1) * stats.f.isf(FALSE_ALARM, 1, len(before))
-    return Comparison(square=found.square, limit=float(found.expected * max(alike, in_one_way)), spread=spread)
+    one_way = by_chance + (spread - 1) * stats.f.isf(FALSE_ALARM, 1, n_kept - 1)
+    return Comparison(square=found.square, limit=float(found.expected * max(alike, one_way)), spread=spread)
+
+
+def ratios(rows: Floats, distance: Callable[[Floats, Floats], Distance]) -> Floats:
+    """Return square / expected of each row against the sum of the others, (k,)."""
+    found = [distance(row, rows.sum(axis=0) - row) for row in rows]
+    return np.array([each.square / each.expected for each in found])
+
+
+def mean_of_lower(share: float, freedom: float) -> float:
+    """Return the mean of chi2(freedom) / freedom below its quantile of `share`.
+
+    >>> mean_of_lower(1, 3), round(mean_of_lower(0.75, 1), 3)
+    (1.0, 0.368)
+    """
+    return float(stats.chi2.cdf(stats.chi2.ppf(share, freedom), freedom + 2) / share)
 
 
 def equal_bins(reference: Floats, n: float) -> Ints:

@@ -1,10 +1,12 @@
 -- In which stores do receipts have no photo although sales went on, so that cameras may have been off?
 -- Grain: one row per store, with the hours in which this is clearest: receipts without a photo are more than by chance and
--- the usual differences between dates, compared with the receipts of the store in the same hours of the 28 dates before,
--- and their share is at least 5 points larger. If a till has far fewer photos than usual, less evidence of the whole date
--- is enough. Of 500 nights without a change, about
--- one has a row. One camera of several is found if the tills have some 15 photos a date.
--- Units: receipts; hours are local hours of opening, 0-23, both included. quiet_tills: tills of the store with less
+-- the usual differences between dates, and their share is at least 5 points larger. Both is so compared with the receipts
+-- of the store in the same hours of the 28 dates before, and with those of the same weekday among these dates. If a till
+-- has far fewer photos than usual, less evidence of the whole date is enough. Of 500 nights without a change, about one
+-- has a row. One camera of several is found if the tills have some 15 photos a date. A store that stays without photos
+-- has a row on each date for two weeks.
+-- Units: receipts; hours are local hours of opening, 0-23, both included. usual_share: the larger one of the shares
+-- before. quiet_tills: tills of the store with less
 -- than half of their usual photos, and the time of the last one (UTC). Receipts of staffed tills without a cashier are
 -- not known by hour, so they do not count.
 -- Parameters: $business_date.
@@ -21,8 +23,12 @@ WITH days AS (
     GROUP BY store_id, business_date, hour
 ),
 
+-- Each hour twice: compared with all dates, and with those of the same weekday.
 hours AS (
     SELECT
+        UNNEST(
+            CASE WHEN (CAST($business_date AS DATE) - business_date) % 7 = 0 THEN ['all', 'weekday'] ELSE ['all'] END
+        ) AS compared_with,
         store_id,
         hour,
         SUM(n) FILTER (WHERE is_today) AS n,
@@ -30,29 +36,27 @@ hours AS (
         SUM(n) FILTER (WHERE NOT is_today) AS n_before,
         SUM(x) FILTER (WHERE NOT is_today) AS x_before
     FROM days
-    GROUP BY store_id, hour
+    GROUP BY compared_with, store_id, hour
     HAVING n > 0
 ),
 
--- Dates differ by more than chance, such as Saturdays: the variance of their numbers over that of binomial ones.
 dates AS (
     SELECT
         store_id,
-        business_date,
         SUM(n) AS n,
         SUM(x) AS x,
-        SUM(SUM(x)) OVER (PARTITION BY store_id) / SUM(SUM(n)) OVER (PARTITION BY store_id) AS share
+        MEDIAN(SUM(x) / SUM(n)) OVER (PARTITION BY store_id) AS share
     FROM days
     WHERE NOT is_today
     GROUP BY store_id, business_date
 ),
 
+-- Dates differ by more than chance: the variance of their numbers over that of binomial ones. From medians, which some
+-- dates without photos do not change: that of chi2(1) is 0.455.
 spread AS (
     SELECT
         store_id,
-        GREATEST(
-            1, COALESCE(SUM(POWER(x - n * share, 2) / NULLIF(n * share * (1 - share), 0)) / NULLIF(COUNT(*) - 1, 0), 1)
-        )
+        GREATEST(1, MEDIAN(POWER(x - n * share, 2) / NULLIF(n * share * (1 - share), 0)) / 0.455)
         * CASE WHEN COUNT(*) < 7 THEN 2 ELSE 1 END AS dispersion
     FROM dates
     GROUP BY store_id
@@ -60,6 +64,7 @@ spread AS (
 
 spans AS (
     SELECT
+        compared_with,
         first.store_id,
         first.hour AS from_hour,
         last.hour AS to_hour,
@@ -68,9 +73,12 @@ spans AS (
         SUM(inside.n_before) AS n_before,
         SUM(inside.x_before) AS x_before
     FROM hours AS first
-    INNER JOIN hours AS last ON first.store_id = last.store_id AND first.hour <= last.hour
-    INNER JOIN hours AS inside ON first.store_id = inside.store_id AND inside.hour BETWEEN first.hour AND last.hour
-    GROUP BY first.store_id, first.hour, last.hour
+    INNER JOIN hours AS last USING (compared_with, store_id)
+    INNER JOIN hours AS inside USING (compared_with, store_id)
+    WHERE
+        first.hour <= last.hour
+        AND inside.hour BETWEEN first.hour AND last.hour
+    GROUP BY compared_with, first.store_id, first.hour, last.hour
     HAVING SUM(inside.n_before) >= 20
 ),
 
@@ -80,24 +88,36 @@ tested AS (
         MAX(n) OVER (PARTITION BY store_id) AS n_of_date,
         x / (x + x_before) AS part,
         n / (n + n_before) AS usual_part,
-        COUNT(*) OVER () AS n_tests
+        COUNT(*) OVER (PARTITION BY compared_with) AS n_tests,
+        COUNT(*) OVER (PARTITION BY store_id, from_hour, to_hour) AS n_comparisons
     FROM spans
     INNER JOIN spread USING (store_id)
 ),
 
 beyond AS (
     SELECT
-        *,
+        store_id,
+        from_hour,
+        to_hour,
+        n,
+        x,
+        n = n_of_date AS is_whole_date,
+        MAX(n_tests) AS n_tests,
+        MAX(x_before / n_before) AS usual_share,
         -- If nothing changed, x of the x + x_before receipts without a photo is hypergeometric; this is Hoeffding's
         -- bound of the logarithm of the probability of more.
-        (x + x_before) * (
-            part * LN(part / usual_part)
-            + CASE WHEN part < 1 THEN (1 - part) * LN((1 - part) / (1 - usual_part)) ELSE 0 END
-        ) / dispersion AS evidence
+        MIN(
+            (x + x_before) * (
+                part * LN(part / usual_part)
+                + CASE WHEN part < 1 THEN (1 - part) * LN((1 - part) / (1 - usual_part)) ELSE 0 END
+            ) / dispersion
+        ) AS evidence
     FROM tested
     WHERE
         part > usual_part
         AND x / n > x_before / n_before + 0.05
+    GROUP BY store_id, from_hour, to_hour, n, x, is_whole_date
+    HAVING COUNT(*) = MAX(n_comparisons)
 ),
 
 tills AS (
@@ -137,13 +157,13 @@ SELECT
     to_hour,
     CAST(n AS BIGINT) AS n_receipts,
     CAST(x AS BIGINT) AS n_without_photo,
-    ROUND(x_before / n_before, 3) AS usual_share,
+    ROUND(usual_share, 3) AS usual_share,
     quiet.quiet_tills
 FROM beyond
 LEFT JOIN quiet USING (store_id)
 WHERE
     evidence > LN(n_tests / 0.002)
     -- A till without photos may be closed; not if its store has more receipts without a photo too.
-    OR (quiet.is_silent AND n = n_of_date AND evidence > LN(20))
+    OR (quiet.is_silent AND is_whole_date AND evidence > LN(20))
 QUALIFY ROW_NUMBER() OVER (PARTITION BY store_id ORDER BY evidence DESC, from_hour, to_hour) = 1
 ORDER BY store_id

@@ -3,7 +3,7 @@
 -- Grain: one row per store and measure (age_years; interval_years; deviation_years, the distance from the mean age of
 -- the store on the date: of dark photos, all look the same age) that differs by more than a year and more than by
 -- chance: of 500 nights without a change, one has a row. Only photos scored by the model of the date; stores with 20
--- photos on the date and 50 before; chains with ten or more dates of stores before.
+-- photos on the date and 50 before; chains with ten dates of stores before, without the first of each store.
 -- Units: years. change_years: mean of the store less its usual mean, less the median of that of all stores on the date,
 -- so that a change of all shoppers of the chain is none of a store (with fewer than three stores, without the median).
 -- spread: how much more the dates of a store differ than random samples would, a ratio of variances; z: the change in
@@ -83,8 +83,8 @@ tested AS (
     SELECT
         *,
         change_years / SQRT(spread * variance * (1 / n + 1 / m)) AS t,
-        -- A normal variable instead of Student's t: Abramowitz and Stegun, 26.7.8.
-        t * (1 - 1 / (4 * freedom)) / SQRT(1 + POWER(t, 2) / (2 * freedom)) AS z,
+        -- A normal variable instead of Student's t: Wallace 1959, Annals of Mathematical Statistics 30.
+        SIGN(t) * (8 * freedom + 1) / (8 * freedom + 3) * SQRT(freedom * LN(1 + POWER(t, 2) / freedom)) AS z,
         COUNT(*) OVER () AS n_tests
     FROM changes
     INNER JOIN spreads USING (measure)

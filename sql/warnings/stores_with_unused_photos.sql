@@ -6,7 +6,8 @@
 WITH matched AS (
     SELECT
         business_date,
-        UNNEST(photo_ids) AS photo_id
+        UNNEST(photo_ids) AS photo_id,
+        LEN(photo_ids) AS n_of_receipt
     FROM restricted.receipt_ages
     WHERE business_date BETWEEN CAST($business_date AS DATE) - 28 AND CAST($business_date AS DATE)
 ),
@@ -14,6 +15,7 @@ WITH matched AS (
 photos AS (
     SELECT
         photos.store_id,
+        photos.business_date,
         photos.business_date = CAST($business_date AS DATE) AS is_today,
         CAST(photos.age_years IS NULL AS INTEGER) AS unreadable,
         CAST(photos.age_years IS NOT NULL AND matched.photo_id IS NULL AS INTEGER) AS unmatched
@@ -22,20 +24,39 @@ photos AS (
     WHERE photos.business_date BETWEEN CAST($business_date AS DATE) - 28 AND CAST($business_date AS DATE)
 ),
 
+dates AS (
+    SELECT
+        store_id,
+        fault,
+        is_today,
+        COUNT(*) AS n,
+        SUM(is_fault) AS x,
+        MEDIAN(SUM(is_fault) / COUNT(*)) FILTER (WHERE NOT is_today) OVER (PARTITION BY store_id, fault) AS share
+    FROM photos
+    UNPIVOT (is_fault FOR fault IN (unreadable, unmatched))
+    GROUP BY store_id, fault, business_date, is_today
+),
+
 stores AS (
     SELECT
         store_id,
         fault,
-        COUNT(*) FILTER (WHERE is_today) AS n,
-        SUM(is_fault) FILTER (WHERE is_today) AS x,
-        COUNT(*) FILTER (WHERE NOT is_today) AS n_before,
-        SUM(is_fault) FILTER (WHERE NOT is_today) AS x_before
-    FROM photos
-    UNPIVOT (is_fault FOR fault IN (unreadable, unmatched))
+        SUM(n) FILTER (WHERE is_today) AS n,
+        SUM(x) FILTER (WHERE is_today) AS x,
+        SUM(n) FILTER (WHERE NOT is_today) AS n_before,
+        SUM(x) FILTER (WHERE NOT is_today) AS x_before,
+        -- How many times larger the variance of x is than a binomial one: photos of one shopper are unused together, and
+        -- dates differ. From medians, which some bad dates do not change: that of chi2(1) is 0.455.
+        GREATEST(
+            1,
+            (SELECT AVG(n_of_receipt) FROM matched),
+            MEDIAN(POWER(x - n * share, 2) / NULLIF(n * share * (1 - share), 0)) FILTER (WHERE NOT is_today) / 0.455
+        ) AS dispersion
+    FROM dates
     GROUP BY store_id, fault
     HAVING
-        COUNT(*) FILTER (WHERE is_today) >= 10
-        AND COUNT(*) FILTER (WHERE NOT is_today) >= 50
+        SUM(n) FILTER (WHERE is_today) >= 10
+        AND SUM(n) FILTER (WHERE NOT is_today) >= 50
 ),
 
 tested AS (
@@ -62,5 +83,5 @@ WHERE
     -- If nothing changed, x of the x + x_before faults is hypergeometric; Hoeffding's bound of the probability of more.
     AND (x + x_before) * (
         part * LN(part / usual_part) + CASE WHEN part < 1 THEN (1 - part) * LN((1 - part) / (1 - usual_part)) ELSE 0 END
-    ) > LN(n_tests / 0.002)
+    ) / dispersion > LN(n_tests / 0.002)
 ORDER BY store_id, fault

@@ -121,7 +121,7 @@ def test_a_second_run_writes_the_same_report(week):
 
 def test_younger_shoppers_are_a_change_and_no_misfit(write):
     rng = np.random.default_rng(2)
-    younger = photos(rng, age_years=lambda row: 0.75 * row["age_years"] + 3)
+    younger = photos(rng, age_years=lambda row: 0.7 * row["age_years"] + 3)
     measures = report(write({date: photos(rng) for date in DATES[:-1]} | {TODAY: younger}))
     beyond = {name for name, (value, limit) in limits(measures).items() if value > limit}
     assert beyond == {"psi_previous_limit", "wasserstein_previous_years_limit"}
@@ -154,6 +154,30 @@ def test_a_store_whose_photos_all_look_the_same_is_named(write, capsys):
     )
     query.main(settings)  # does not exit
     assert line in capsys.readouterr().err
+
+
+def test_covered_cameras_on_earlier_dates_and_in_other_stores_do_not_raise_the_limits():
+    rng = np.random.default_rng(9)
+    true = rng.integers(5, 90, 1500)
+    errors = rng.normal(0, 7, 1500)
+    pairs = [{"age_years": age, "estimated_years": age + error} for age, error in zip(true, errors, strict=True)]
+
+    def days(n):
+        return [np.bincount(np.clip(rng.normal(40, 18, 300), 0, 100).astype(int), minlength=101) for _ in range(n)]
+
+    covered = np.bincount(np.rint(rng.normal(27, 1, 300)).astype(int), minlength=101)
+    partly = (0.5 * covered + 0.5 * days(1)[0]).round()
+    nothing = np.zeros((8, 3))
+    dates = watch_ages.Dates(
+        today=partly,
+        before=np.array([covered, covered, covered, *days(5)], float),
+        intervals=nothing[0],
+        intervals_before=nothing,
+    )
+    stores = {f"s{i}": counts for i, counts in enumerate([partly, *[covered] * 3, *days(5)])}
+    measures = watch_ages.find_misfits(dates, stores, pairs)
+    assert measures["misfit"] > measures["misfit_limit"]
+    assert measures["store_misfit"] > measures["store_misfit_limit"]
 
 
 def test_dates_of_another_model_are_not_compared(write):

@@ -84,6 +84,16 @@ def test_a_change_is_found_at_its_number_of_photos(shopper_ages, n, years):
     assert found.square > found.limit
 
 
+@pytest.mark.parametrize("changed", [range(6), range(20, 26)])
+def test_a_change_is_found_for_a_week_and_after_another_one_has_ended(shopper_ages, changed):
+    rng = np.random.default_rng(7)
+    years = rng.normal(0, 0.5, 28) + np.where(np.isin(np.arange(28), changed), 8, 0)
+    before = np.array([rng.multinomial(2000, moved(shopper_ages, each)) for each in years], float)
+    (today,) = histograms(rng, moved(shopper_ages, 8), 2000, 1)
+    found = drift.compare(today, before, drift.wasserstein)
+    assert found.square > found.limit
+
+
 def test_a_spread_between_dates_raises_the_limit_by_as_much(shopper_ages):
     rng = np.random.default_rng(6)
     before = np.array([rng.multinomial(5000, moved(shopper_ages, years)) for years in rng.normal(0, 3, 28)], float)
