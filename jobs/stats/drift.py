@@ -92,7 +92,7 @@ def mean_of_lower(share: float, freedom: float) -> float:
     """Return the mean of chi2(freedom) / freedom below its quantile of `share`.
 
     >>> mean_of_lower(1, 3), round(mean_of_lower(0.75, 1), 3)
-    (1.0, 0.368)
+    (1.0, 0.369)
     """
     return float(stats.chi2.cdf(stats.chi2.ppf(share, freedom), freedom + 2) / share)
 

@@ -28,7 +28,7 @@ def staging(warehouse: Place, name: str) -> Iterator[str]:
     remove_leftovers(warehouse)
     folder = f"{warehouse.path}/{_FOLDER}"
     warehouse.filesystem.create_dir(folder, recursive=True)
-    path = f"{folder}/{name.replace('/', '.')}-{time.time():.0f}-{uuid.uuid4().hex}"
+    path = f"{folder}/{name.replace('/', '.')}-{int(time.time())}-{uuid.uuid4().hex}"
     try:
         yield path
     finally:
@@ -44,7 +44,7 @@ def leftovers(warehouse: Place, min_age_seconds: float = MAX_AGE_SECONDS) -> lis
         # The name contains the time, because folders of an object store have none.
         staged = _STAGED.fullmatch(entry.base_name)
         is_folder = entry.type == fs.FileType.Directory
-        if is_folder and staged and time.time() - int(staged["created"]) > min_age_seconds:
+        if is_folder and staged and time.time() - int(staged["created"]) >= min_age_seconds:
             found.append(entry.path)
     return found
 

@@ -121,7 +121,7 @@ def leftovers(place: Place, min_age_hours: float = UNCOMMITTED_MAX_AGE_HOURS) ->
     found = staging.leftovers(place, min_age_hours * 3600)
     if isinstance(place.filesystem, fs.LocalFileSystem):
         before = time.time() - min_age_hours * 3600
-        found += [str(path) for path in _unfinished(place) if path.lstat().st_mtime < before]
+        found += [str(path) for path in _unfinished(place) if path.lstat().st_mtime <= before]
     return sorted(found)
 
 

@@ -193,7 +193,7 @@ def test_a_photo_takes_the_case_of_its_receipt_with_it(warehouse, cleaned, ids, 
 
 
 def test_files_that_may_name_the_person_tomorrow_are_announced(warehouse, cleaned, ids, monkeypatch, capsys):
-    staged = warehouse / "restricted" / "_staging" / f"restricted.photo_ages-{time.time():.0f}-0a1b"
+    staged = warehouse / "restricted" / "_staging" / f"restricted.photo_ages-{int(time.time())}-0a1b"
     staged.mkdir(parents=True)
     monkeypatch.setattr(erase, "count_again", lambda *_: None)
     erase.main(settings(warehouse, cleaned, receipt_id=ids[:1]))

@@ -85,7 +85,7 @@ def test_unfinished_files_of_killed_writers_are_removed_after_a_day(warehouse, t
         tmp_path / CASES / "_delta_log" / "_commit_0a1b.json.tmp",
         tmp_path / ".writable",
     ]
-    staged = tmp_path / "restricted" / "_staging" / f"restricted.photo_ages-{time.time():.0f}-0a1b" / "part#1"
+    staged = tmp_path / "restricted" / "_staging" / f"restricted.photo_ages-{int(time.time())}-0a1b" / "part#1"
     staged.parent.mkdir(parents=True)
     for path in (*unfinished, staged):
         path.write_text("r-17")
@@ -109,7 +109,7 @@ def test_files_that_are_too_young_to_be_deleted_are_listed(warehouse, tmp_path):
         folder / "part-1-old.parquet",
         folder / "part-1-new.parquet",
         folder / "part-2.parquet#1",
-        tmp_path / "restricted" / "_staging" / f"restricted.photo_ages-{time.time():.0f}-0a1b",
+        tmp_path / "restricted" / "_staging" / f"restricted.photo_ages-{int(time.time())}-0a1b",
     )
     young[-1].mkdir(parents=True)
     for path in (old, *young[:-1]):
