@@ -96,7 +96,7 @@ def main(settings: Settings) -> None:
     try:
         missing = missing_folders(settings.landing, settings.business_date)
     except PermissionError as error:
-        raise InputError(f"--landing {settings.landing}: {error}") from error
+        raise InputError(f"permission denied: {error}; give the account of the jobs access") from error
     except OSError as error:
         raise TryAgainError(f"--landing {settings.landing}: no answer: {error}") from error
     if missing:

@@ -2,7 +2,7 @@
 
 First pause the DAGs, and remove the same rows from the landing zone, with the photo: this program reads the landing
 zone and does not change it, and another run of the date would bring them back. With a receipt, its photos are erased;
-with a photo alone, the purchase stays, without an age.
+with a photo alone, the purchase stays, without an age. Give both: a case names only the receipt.
 
 - Rows that name one of the ids are removed from the restricted tables.
 - The date is matched and counted again, so that the counts no longer contain the purchases. `rebuild_windows` then
@@ -20,7 +20,7 @@ Backups, labelled photos and exported files are not reached.
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -131,7 +131,7 @@ def remove_rows(warehouse: Warehouse, date: dt.date, ids: Ids) -> None:
         rows = warehouse.rows(name, first=date, last=date)
         if pc.any(ids.within(rows)).as_py():
             warehouse.update(name, date, ids.removed_from)
-    if warehouse.has_rows(REPORTS, date, job="score_photos"):
+    if warehouse.has_rows(PHOTO_AGES, date):  # not if its ages are deleted: then the report stays
         counted = counted_photos(warehouse, date)
         warehouse.update(REPORTS, date, lambda report: corrected(report, counted), job="score_photos")
 
@@ -181,11 +181,12 @@ def check_dates(warehouse: Warehouse, settings: Settings, dates: Iterable[dt.dat
         raise InputError(f"--landing {settings.landing}: the folder does not exist")
     can_count = {date: check_landing(warehouse, landing, date, ids) for date in dates}
     for date, possible in can_count.items():
-        is_counted = warehouse.has_rows(COUNTS[0], date) or warehouse.has_rows(CASHIER_COUNTS[0], date)
+        names = {COUNTS[0], CASHIER_COUNTS[0], SCREENING, STORES, *PUBLISHED} - {REPORTS}
+        is_counted = any(warehouse.has_rows(name, date) for name in sorted(names))
         if is_counted and not possible and not settings.delete_counts:
             raise InputError(
                 f"{date} can't be counted again, because {landing.uri} no longer has it or its ages are deleted. "
-                "Restore it there without the person, or add --delete-counts to delete the counts of the date"
+                "Restore it there without the person, or add --delete-counts: it deletes its counts and publications"
             )
     return can_count
 
@@ -211,6 +212,13 @@ def check_ids(warehouse: Warehouse, settings: Settings, named: set[str], *, is_c
         )
 
 
+def remove_cases(warehouse: Warehouse, found: Mapping[dt.date, Counter[str]], ids: Ids) -> None:
+    """Remove the cases of all dates, before any ages: these tell the receipt of a photo, if this is interrupted."""
+    for date, tables in found.items():
+        if CASES in tables:
+            warehouse.update(CASES, date, ids.removed_from)
+
+
 def main(settings: Settings) -> None:
     """Find the dates, check the landing zone, erase, count again, delete the old files."""
     warehouse = Warehouse(settings.warehouse)
@@ -225,15 +233,17 @@ def main(settings: Settings) -> None:
         counted = records.counted | {date for date, tables in found.n_rows.items() if tables.keys() - {CASES}}
         can_count = check_dates(warehouse, settings, sorted(counted), ids)
         dates = sorted(found.n_rows.keys() | records.interrupted)
+        n_rows = {date: found.n_rows.get(date, Counter()).total() for date in dates}
         for date in dates:
-            n_rows = found.n_rows.get(date, Counter()).total()
-            record_begin(warehouse, date, settings.reason, n_rows=n_rows, is_counted=date in counted)
+            record_begin(warehouse, date, settings.reason, n_rows=n_rows[date], is_counted=date in counted)
+        remove_cases(warehouse, found.n_rows, ids)
+        for date in dates:
             remove_rows(warehouse, date, ids)
             if can_count.get(date):
                 count_again(settings, date)
             elif date in can_count:
                 delete_counts(warehouse, date)
-            print(f"erase: {date}, {n_rows} rows erased", flush=True)
+            print(f"erase: {date}, {n_rows[date]} rows erased", flush=True)
         for name in WAREHOUSE:  # also the reports: a mean age before and after would tell that of the person
             upkeep.vacuum(warehouse, name)
         if again := find(warehouse, ids).n_rows:
@@ -247,7 +257,7 @@ def main(settings: Settings) -> None:
         if young := upkeep.young_files(warehouse):
             print(f"erase: {len(young)} files of running or killed programs may name the person; tomorrow, run:")
             print(f"  python -m jobs.keep_house --warehouse {settings.warehouse} --delete")
-    print("erase: done; publish the windows again: airflow dags trigger rebuild_windows")
+    print("erase: done; unpause the DAGs and publish the windows again: airflow dags trigger rebuild_windows")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ def compare(today: Floats, before: Floats, distance: Callable[[Floats, Floats], 
     """Compare a date with the sum of the earlier dates, without the quarter of them that differs most.
 
     So a change counts neither as usual nor as a usual difference until it has lasted for a week of the four, nor after
-    its end. With fewer than `ENOUGH_DATES` dates all count, because three quarters of them would tell too little.
+    its end if it lasted no longer. With fewer than `ENOUGH_DATES` dates all count, because three quarters of them would
+    tell too little.
 
     With q_i = square / expected of a kept date i against the other kept dates, f degrees of freedom, and c(f) the mean
     of the lower h / k of chi2(f) / f for h of k dates kept, the spread is 1 + max(0, mean q - c(f)) / c(1), and the

@@ -116,8 +116,12 @@ def record_begin(warehouse: Warehouse, date: dt.date, reason: str, *, n_rows: in
     """Record an erasure that is not finished; one that was interrupted is continued."""
 
     def begun(rows: pa.Table) -> pa.Table:
-        if any(row["reason"] == reason and row["finished_at"] is None for row in rows.to_pylist()):
-            return rows
+        records = rows.to_pylist()
+        still_open = [row for row in records if row["reason"] == reason and row["finished_at"] is None]
+        for row in still_open:
+            row["is_counted"] |= is_counted  # another id may have been added
+        if still_open:
+            return pa.Table.from_pylist(records, schema=rows.schema)
         now = dt.datetime.now(dt.UTC)
         row = {"begun_at": now, "finished_at": None, "reason": reason, "n_rows": n_rows, "is_counted": is_counted}
         return pa.concat_tables([rows, pa.Table.from_pylist([row], schema=rows.schema)])

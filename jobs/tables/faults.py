@@ -183,7 +183,7 @@ def _in_files(warehouse: str, tables: Sequence[str], reason: str) -> Known | Non
                     for _ in pq.ParquetFile(opened).iter_batches():
                         pass
             except PermissionError:
-                return InputError(f"{_described(path)} can't be read: permission denied")
+                return InputError(f"permission denied: {_described(path)}; give the account of the jobs access")
             except (OSError, pa.ArrowException):
                 return _damaged(path, reason)
     return None

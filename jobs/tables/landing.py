@@ -229,7 +229,7 @@ def _check_columns(table: str, path: str, filesystem: fs.FileSystem, expected: p
         with filesystem.open_input_file(path) as file:
             schema = pq.read_schema(file)
     except PermissionError:
-        raise InputError(f"{table}: {path} can't be read: permission denied") from None
+        raise InputError(f"permission denied: {table}: {path}; give the account of the jobs access") from None
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         # Of a damaged footer, too, Arrow raises OSError; only that of a local file has a number.
         if isinstance(error, OSError) and (

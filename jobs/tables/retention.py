@@ -1,7 +1,7 @@
 """How long each table is kept, and the deletion of what is due, so that it cannot be recovered from old versions.
 
-Dates are compared with the newest business date of the warehouse, not with the clock, so that test data of another year
-expire in the same way.
+Dates are compared with the newest business date of the warehouse that is not in the future, not with the clock, so that
+data of a past year expire in the same way.
 """
 
 import datetime as dt

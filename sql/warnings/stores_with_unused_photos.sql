@@ -1,7 +1,8 @@
 -- In which stores is the share of photos that are unreadable, or belong to no receipt, larger than on the 28 dates
 -- before? Files are damaged, or the clock of a camera or a till is wrong.
 -- Grain: one row per store and fault (unreadable, unmatched) whose share is at least 5 %, at least twice the usual one,
--- and larger than by chance: of 500 nights without a change, fewer than one has a row.
+-- and larger than by chance: of 500 nights without a change, fewer than one has a row; but if nearly all dates are
+-- perfect, each of the few bad ones has.
 -- Units: photos of the date. Parameters: $business_date.
 WITH matched AS (
     SELECT

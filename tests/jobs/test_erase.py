@@ -4,6 +4,7 @@ import datetime as dt
 import shutil
 import time
 from pathlib import Path
+from unittest import mock
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ import pytest
 
 from jobs import count_purchases, erase, match_receipts, sample_chain, score_photos, watch_ages
 from jobs.tables.duck import connect
+from jobs.tables.erasures import record_begin, recorded
 from jobs.tables.landing import LANDING
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.upkeep import delete_dates
@@ -103,13 +105,11 @@ def test_every_table_equals_that_of_a_run_without_the_person(
     assert record["begun_at"] < record["finished_at"]
 
 
-def test_an_interrupted_erasure_is_continued(warehouse, cleaned, ids, monkeypatch, file_content):
+def test_an_interrupted_erasure_is_continued(warehouse, cleaned, ids, file_content):
     receipt, photo, unreadable = ids
     flags = settings(warehouse, cleaned, receipt_id=(receipt,), photo_id=(unreadable,))
-    with monkeypatch.context() as patched:
-        patched.setattr(match_receipts, "main", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            erase.main(flags)
+    with mock.patch.object(match_receipts, "main", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        erase.main(flags)
     (record,) = Warehouse(str(warehouse)).rows("restricted/erasures").to_pylist()
     assert record["finished_at"] is None
     erase.main(flags)
@@ -149,7 +149,7 @@ def test_a_receipt_that_only_a_case_names_needs_no_new_count(warehouse, cleaned,
     assert "no table names r-1: erased before, or wrong" in capsys.readouterr().out
 
 
-def test_an_interruption_at_the_date_of_a_case_leaves_its_counts(warehouse, cleaned, monkeypatch):
+def test_an_interruption_at_the_date_of_a_case_leaves_its_counts(warehouse, cleaned):
     """They never contained the person."""
     later = DATE + dt.timedelta(days=5)
     case, count = {"case_id": "case-1", "receipt_id": "r-1"}, {"age_year": 30, "level": "all", "n_receipts": 5}
@@ -157,10 +157,8 @@ def test_an_interruption_at_the_date_of_a_case_leaves_its_counts(warehouse, clea
         table = pc.pa.Table.from_pylist([row], schema=WAREHOUSE[name].row_schema)
         Warehouse(str(warehouse)).replace(name, table, later)
     flags = settings(warehouse, cleaned, receipt_id=("r-1",), delete_counts=True)
-    with monkeypatch.context() as patched:
-        patched.setattr(erase, "record_end", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            erase.main(flags)
+    with mock.patch.object(erase, "record_end", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        erase.main(flags)
     assert not Warehouse(str(warehouse)).has_rows(CASES, later)
     erase.main(flags)
     assert Warehouse(str(warehouse)).has_rows(COUNTS, later)
@@ -190,6 +188,48 @@ def test_a_photo_takes_the_case_of_its_receipt_with_it(warehouse, cleaned, ids, 
     monkeypatch.setattr(erase, "count_again", lambda *_: None)
     erase.main(settings(warehouse, cleaned, photo_id=ids[1:2]))
     assert Warehouse(str(warehouse)).rows(CASES)["receipt_id"].to_pylist() == ["r-other"]
+
+
+def test_an_erasure_of_a_photo_that_was_interrupted_still_finds_its_case(warehouse, cleaned, ids, monkeypatch):
+    """Only the ages tell the receipt of a photo, and they are removed on an earlier date than the case."""
+    later = DATE + dt.timedelta(days=5)
+    case = pc.pa.Table.from_pylist([{"case_id": "c", "receipt_id": ids[0]}], schema=WAREHOUSE[CASES].row_schema)
+    Warehouse(str(warehouse)).replace(CASES, case, later)
+    flags = settings(warehouse, cleaned, photo_id=ids[1:2])
+    with mock.patch.object(erase, "count_again", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        erase.main(flags)
+    monkeypatch.setattr(erase, "count_again", lambda *_: None)
+    erase.main(flags)
+    assert not Warehouse(str(warehouse)).has_rows(CASES, later)
+
+
+def test_a_report_of_a_date_whose_ages_are_deleted_stays(warehouse, cleaned):
+    later, name = DATE + dt.timedelta(days=5), "analytics/run_quality"
+    case = pc.pa.Table.from_pylist([{"case_id": "c", "receipt_id": "r-1"}], schema=WAREHOUSE[CASES].row_schema)
+    Warehouse(str(warehouse)).replace(CASES, case, later)
+    line = {"source_table": "photo_events", "measure": "rows_used", "value": 97.0}
+    report = pc.pa.Table.from_pylist([line], schema=WAREHOUSE[name].row_schema)
+    Warehouse(str(warehouse)).replace(name, report, later, job="score_photos")
+    erase.main(settings(warehouse, cleaned, receipt_id=("r-1",)))
+    assert Warehouse(str(warehouse)).rows(name, "value", first=later)["value"].to_pylist() == [97.0]
+
+
+def test_an_id_that_is_added_to_an_interrupted_erasure_leaves_no_count(warehouse):
+    tables = Warehouse(str(warehouse))
+    record_begin(tables, DATE, "request 17", n_rows=1, is_counted=False)
+    record_begin(tables, DATE, "request 17", n_rows=1, is_counted=True)
+    assert recorded(tables, "request 17").counted == {DATE}
+
+
+def test_what_was_published_is_deleted_only_with_the_flag(warehouse, tmp_path, ids):
+    (tmp_path / "empty").mkdir()
+    for name in ("restricted/daily_counts", "restricted/cashier_daily_counts"):
+        delete_dates(Warehouse(str(warehouse)), name, DATE)
+    offers = pc.pa.Table.from_pylist([{}], schema=WAREHOUSE["analytics/age_offers"].row_schema)
+    Warehouse(str(warehouse)).replace("analytics/age_offers", offers, DATE)
+    with pytest.raises(InputError, match="add --delete-counts"):
+        erase.main(settings(warehouse, tmp_path / "empty", receipt_id=ids[:1]))
+    assert Warehouse(str(warehouse)).has_rows("analytics/age_offers", DATE)
 
 
 def test_files_that_may_name_the_person_tomorrow_are_announced(warehouse, cleaned, ids, monkeypatch, capsys):

@@ -69,8 +69,6 @@ def test_demo_ends_its_training(
 
 
 STUBBORN = """
-import os
-import shutil
 import signal
 from jobs import demo
 demo.SHUTDOWN_SECONDS = 0.5

@@ -100,10 +100,9 @@ def erasure(published, tmp_path_factory) -> Trial:
     start, warehouse, landing = shutil.copytree(published, folder / "start"), folder / "warehouse", folder / "landing"
     landing.mkdir()
     for name, column in ((PHOTO_AGES, "photo_id"), (RECEIPT_AGES, "receipt_id"), (CASES, "receipt_id")):
-        more = {"photo_ids": ["p1"]} if name == RECEIPT_AGES else {}
         case = {"delete_after": dt.date(2027, 2, 7)} if name == CASES else {}
-        write(start, name, DATE, *({column: f"{column[0]}{number}", **more, **case} for number in (1, 2)))
-        more["photo_ids"] = ["p2"]
+        photos = [{"photo_ids": [f"p{number}"]} if name == RECEIPT_AGES else {} for number in (1, 2)]
+        write(start, name, DATE, *({column: f"{column[0]}{number}", **photos[number - 1], **case} for number in (1, 2)))
     write(start, "restricted/quarantine", DATE, {"key": "r1/1"}, {"key": "r2/1"}, source_table="receipt_lines")
     settings = erase.Settings(
         warehouse=str(warehouse),

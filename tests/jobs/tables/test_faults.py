@@ -180,7 +180,7 @@ def test_a_file_without_permission_is_not_called_damaged(warehouse, monkeypatch)
 
     monkeypatch.setattr(faults.pq, "ParquetFile", refuse)  # the superuser, who may run this test, can read all files
     known = explain(OSError("Parquet file can't be read"), str(warehouse))
-    assert str(known) == f"{COUNTS}: {file} can't be read: permission denied"
+    assert str(known) == f"permission denied: {COUNTS}: {file}; give the account of the jobs access"
 
 
 def test_a_lost_race_means_retry():
