@@ -16,10 +16,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyarrow import fs
-
 from jobs.tables.bands import DEFAULT_BANDS, age_bands
-from jobs.tables.landing import check_business_date, landed, open_place, table_folder
+from jobs.tables.landing import check_business_date, check_root, landed, open_place, table_folder
 from jobs.tables.schemas import LANDING
 from model.cli import TRY_AGAIN, InputError, TryAgainError, run
 
@@ -50,8 +48,7 @@ def missing_folders(landing: str, business_date: dt.date) -> list[str]:
         InputError: the landing zone does not exist, or a folder has entries that no job reads.
     """
     place = open_place(landing, "--landing")
-    if place.filesystem.get_file_info(place.path).type != fs.FileType.Directory:
-        raise InputError(f"--landing {landing}: the folder does not exist")
+    check_root(place)
     missing = []
     for table in LANDING:
         folder = table_folder(table, business_date)

@@ -27,7 +27,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from pyarrow import fs
+from deltalake import DeltaTable
 
 from jobs import count_purchases, match_receipts, watch_ages
 from jobs.score_photos import MIN_PHOTOS_OF_MEAN
@@ -45,7 +45,7 @@ from jobs.tables.erasures import (
     with_photos,
 )
 from jobs.tables.faults import explained
-from jobs.tables.landing import FIRST_DATE, Place, landed, landing_files, open_place, table_folder
+from jobs.tables.landing import FIRST_DATE, Place, check_root, landed, landing_files, open_place, table_folder
 from jobs.tables.night import with_dependants
 from jobs.tables.retention import CASHIER_COUNTS, COUNTS, PUBLISHED, SCREENING, STORES
 from jobs.tables.schemas import LANDING, UNDATED, WAREHOUSE, is_restricted
@@ -177,8 +177,7 @@ def check_dates(warehouse: Warehouse, settings: Settings, dates: Iterable[dt.dat
         InputError: the landing zone does not exist. A date can't be counted again, and its counts must not be deleted.
     """
     landing = open_place(settings.landing, "--landing")
-    if landing.filesystem.get_file_info(landing.path).type != fs.FileType.Directory:
-        raise InputError(f"--landing {settings.landing}: the folder does not exist")
+    check_root(landing)
     can_count = {date: check_landing(warehouse, landing, date, ids) for date in dates}
     for date, possible in can_count.items():
         names = {COUNTS[0], CASHIER_COUNTS[0], SCREENING, STORES, *PUBLISHED} - {REPORTS}
@@ -223,6 +222,8 @@ def main(settings: Settings) -> None:
     """Find the dates, check the landing zone, erase, count again, delete the old files."""
     warehouse = Warehouse(settings.warehouse)
     with explained(settings.warehouse):
+        if not DeltaTable.is_deltatable(warehouse.table_uri(REPORTS)):
+            raise InputError(f"--warehouse {settings.warehouse} contains no Delta table; expected any of {REPORTS} ...")
         warehouse.check_writable()
         warehouse.check_schemas()
         warehouse.create_tables()

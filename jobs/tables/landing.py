@@ -200,6 +200,16 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:N_NAMES_SHOWN]) + more
 
 
+def check_root(landing: Place) -> None:
+    """Fail if the landing zone does not exist, because then no table is missing.
+
+    Raises:
+        InputError: it is not a folder.
+    """
+    if landing.filesystem.get_file_info(landing.path).type != fs.FileType.Directory:
+        raise InputError(f"--landing {landing.uri}: the folder does not exist")
+
+
 def landing_files(landing: Place, table: str, business_date: dt.date) -> list[str]:
     """Return the Parquet files of a landing table and date for Spark, after a check against the contract.
 
@@ -214,6 +224,7 @@ def landing_files(landing: Place, table: str, business_date: dt.date) -> list[st
             f"{table} of {business_date} is not complete: {landing.path}/{folder} has {_listed(unfinished)}"
         )
     if not paths:
+        check_root(landing)
         raise InputError(f"{table} of {business_date} is missing: there is no Parquet file in {landing.path}/{folder}")
 
     def check(path: str) -> None:

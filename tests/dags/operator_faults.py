@@ -242,6 +242,10 @@ class Faults:
         self.warehouse.replace(PHOTO_AGES, rows, DATE)
 
     def person_is_unknown(self):
+        self.warehouse.create_tables()
+        self.erase()
+
+    def warehouse_of_an_erasure_is_empty(self):
         self.erase()
 
     def person_is_in_the_landing_zone(self):

@@ -240,9 +240,12 @@ def test_files_that_may_name_the_person_tomorrow_are_announced(warehouse, cleane
     assert "1 files of running or killed programs may name the person; tomorrow, run:" in capsys.readouterr().out
 
 
-def test_a_landing_zone_that_does_not_exist_is_an_error(warehouse, tmp_path, ids):
+def test_a_mistyped_place_is_an_error_and_is_not_created(warehouse, landing, tmp_path, ids):
     with pytest.raises(InputError, match=r"--landing .*none: the folder does not exist"):
         erase.main(settings(warehouse, tmp_path / "none", receipt_id=ids[:1], delete_counts=True))
+    with pytest.raises(InputError, match=r"--warehouse .*none contains no Delta table"):
+        erase.main(settings(tmp_path / "none", landing, receipt_id=ids[:1]))
+    assert not (tmp_path / "none").exists()
 
 
 def test_nothing_is_erased_while_the_landing_zone_names_the_person(warehouse, landing, ids):

@@ -72,6 +72,8 @@ def test_a_timestamp_without_a_zone_is_rejected(tmp_path):
 
 
 def test_a_missing_date_and_a_file_that_is_not_parquet_are_errors(land, tmp_path):
+    with pytest.raises(InputError, match=r"--landing .*/lamding: the folder does not exist"):
+        landing_files(open_place(str(tmp_path / "lamding")), "receipt_lines", DATE)
     with pytest.raises(InputError, match="receipt_lines of 2026-11-09 is missing"):
         landing_files(open_place(str(tmp_path)), "receipt_lines", DATE)
     root = land(EMPTY)
