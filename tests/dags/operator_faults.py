@@ -85,6 +85,7 @@ class Faults:
         await_landing.check_night(settings, dt.datetime(2026, 11, 10, tzinfo=dt.UTC))
 
     def table_is_missing(self):
+        (self.folder / "landing").mkdir()
         self.read_landing()
 
     def transfer_is_not_complete(self):
