@@ -53,6 +53,8 @@ from jobs.tables.warehouse import Warehouse
 from model.cli import InputError, run
 
 REPORTS = "analytics/run_quality"
+COUNTED = sorted({*COUNTS, *CASHIER_COUNTS, SCREENING, STORES, *PUBLISHED} - {REPORTS})
+"""The counts of a date, and what is made from them."""
 STEPS = (match_receipts, count_purchases, watch_ages)
 """What a date goes through again."""
 
@@ -166,7 +168,7 @@ def delete_counts(warehouse: Warehouse, date: dt.date) -> None:
     """
     for job in with_dependants("count_purchases"):
         warehouse.replace(REPORTS, WAREHOUSE[REPORTS].row_schema.empty_table(), date, job=job)
-    for name in {*COUNTS, *CASHIER_COUNTS, SCREENING, STORES, *PUBLISHED} - {REPORTS}:
+    for name in COUNTED:
         warehouse.replace(name, WAREHOUSE[name].row_schema.empty_table(), date)
 
 
@@ -180,8 +182,7 @@ def check_dates(warehouse: Warehouse, settings: Settings, dates: Iterable[dt.dat
     check_root(landing)
     can_count = {date: check_landing(warehouse, landing, date, ids) for date in dates}
     for date, possible in can_count.items():
-        names = {COUNTS[0], CASHIER_COUNTS[0], SCREENING, STORES, *PUBLISHED} - {REPORTS}
-        is_counted = any(warehouse.has_rows(name, date) for name in sorted(names))
+        is_counted = any(warehouse.has_rows(name, date) for name in COUNTED)
         if is_counted and not possible and not settings.delete_counts:
             raise InputError(
                 f"{date} can't be counted again, because {landing.uri} no longer has it or its ages are deleted. "
@@ -223,7 +224,9 @@ def main(settings: Settings) -> None:
     warehouse = Warehouse(settings.warehouse)
     with explained(settings.warehouse):
         if not DeltaTable.is_deltatable(warehouse.table_uri(REPORTS)):
-            raise InputError(f"--warehouse {settings.warehouse} contains no Delta table; expected any of {REPORTS} ...")
+            raise InputError(
+                f"--warehouse {settings.warehouse} has no table {REPORTS}; correct it, or run a night first"
+            )
         warehouse.check_writable()
         warehouse.check_schemas()
         warehouse.create_tables()

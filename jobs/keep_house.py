@@ -41,7 +41,7 @@ def newest_date(warehouse: Warehouse, today: dt.date) -> dt.date:
     Raises:
         InputError: there is none.
     """
-    newest = warehouse.newest_date(today + dt.timedelta(days=1))
+    newest = warehouse.newest_date()
     if newest is None:
         raise InputError(
             f"--warehouse {warehouse.uri} has no reports of a night up to {today} in analytics/run_quality"

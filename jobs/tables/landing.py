@@ -242,7 +242,7 @@ def _check_columns(table: str, path: str, filesystem: fs.FileSystem, expected: p
     except PermissionError:
         raise InputError(f"permission denied: {table}: {path}; give the account of the jobs access") from None
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        # Of a damaged footer, too, Arrow raises OSError; only that of a local file has a number.
+        # Arrow raises OSError for damaged footers too. A fault of a disk has a number; one of an object store has none.
         if isinstance(error, OSError) and (
             error.errno if isinstance(filesystem, fs.LocalFileSystem) else "thrift" not in str(error)
         ):

@@ -128,9 +128,8 @@ def _segment_end(content: bytes, marker_end: int) -> int:
     if 0xD0 <= marker <= 0xD7 or marker == 0x01:  # these have no length
         return marker_end
     length = int.from_bytes(content[marker_end : marker_end + 2], "big")
-    if length < 2 and marker_end + 2 <= len(
-        content
-    ):  # libjpeg would read on in the next segment, and find other segments within its bytes
+    # libjpeg would read on in the next segment, and find other segments within its bytes.
+    if length < 2 and marker_end + 2 <= len(content):
         raise UnreadablePhotoError("not_an_image", f"JPEG segment {marker:02X} of length {length}; at least 2")
     return marker_end + length
 

@@ -1,15 +1,14 @@
 -- In which stores do receipts have no photo although sales went on, so that cameras may have been off?
 -- Grain: one row per store, with the hours in which this is clearest: receipts without a photo are more than by chance and
--- the usual differences between dates, and their share is at least 5 points larger. Both is so compared with the receipts
--- of the store in the same hours of the 28 dates before, and with those of the same weekday among these dates. If a till
+-- the usual differences between dates, and their share is at least 5 points larger. Both must hold against the receipts of
+-- the store in the same hours of the 28 dates before, and against those of the same weekday among these dates. If a till
 -- has far fewer photos than usual, less evidence of the whole date is enough. Of 500 nights without a change, about one
 -- has a row; but if nearly all dates are perfect, each of the few bad ones has. One camera of several is found if the
 -- tills have some 15 photos a date. A store that stays without photos has a row for about ten dates; with fewer than 100
 -- receipts a date, for about eight.
 -- Units: receipts; hours are local hours of opening, 0-23, both included. usual_share: the larger one of the shares
--- before. quiet_tills: tills of the store with less
--- than half of their usual photos, and the time of the last one (UTC). Receipts of staffed tills without a cashier are
--- not known by hour, so they do not count.
+-- before. quiet_tills: tills of the store with less than half of their usual photos, and the time of the last one (UTC).
+-- Receipts of staffed tills without a cashier are not known by hour, so they do not count.
 -- Parameters: $business_date.
 WITH days AS (
     SELECT

@@ -243,7 +243,7 @@ def test_files_that_may_name_the_person_tomorrow_are_announced(warehouse, cleane
 def test_a_mistyped_place_is_an_error_and_is_not_created(warehouse, landing, tmp_path, ids):
     with pytest.raises(InputError, match=r"--landing .*none: the folder does not exist"):
         erase.main(settings(warehouse, tmp_path / "none", receipt_id=ids[:1], delete_counts=True))
-    with pytest.raises(InputError, match=r"--warehouse .*none contains no Delta table"):
+    with pytest.raises(InputError, match=r"--warehouse .*none has no table analytics/run_quality"):
         erase.main(settings(tmp_path / "none", landing, receipt_id=ids[:1]))
     assert not (tmp_path / "none").exists()
 
