@@ -144,7 +144,7 @@ with DAG(
     default_args={
         "retries": 2,
         "retry_delay": timedelta(minutes=5),
-        # For the Spark jobs. Configure GPUs in the cluster: with a local master these settings hang.
+        # For the Spark job. Configure GPUs in the cluster: with a local master these settings hang.
         "conf": {
             "spark.log.level": "WARN",  # 10 log lines instead of 119
             "spark.python.worker.faulthandler.enabled": "true",  # a crash in native code (torch, Arrow) shows its stack
@@ -190,29 +190,22 @@ with DAG(
         execution_timeout=timedelta(hours=4),
     )
 
-    match_receipts = SparkJobOperator(
+    match_receipts = ProgramOperator(
         task_id="match_receipts",
-        application=str(JOBS / "match_receipts.py"),
-        name="match_receipts",
-        application_args=[
-            "--business-date={{ business_date(params, dag_run) }}",
-            "--landing={{ var.value.bread_salt_landing }}",
-            "--warehouse={{ var.value.bread_salt_warehouse }}",
-        ],
+        bash_command=f"{QUOTED_PYTHON} -m jobs.match_receipts"
+        " --business-date {{ business_date(params, dag_run) | quote }}"
+        " --landing {{ var.value.bread_salt_landing | quote }}"
+        " --warehouse {{ var.value.bread_salt_warehouse | quote }}",
         execution_timeout=timedelta(hours=1),
     )
 
-    count_purchases = SparkJobOperator(
+    count_purchases = ProgramOperator(
         task_id="count_purchases",
-        application=str(JOBS / "count_purchases.py"),
-        name="count_purchases",
-        application_args=[
-            "--business-date={{ business_date(params, dag_run) }}",
-            "--landing={{ var.value.bread_salt_landing }}",
-            "--warehouse={{ var.value.bread_salt_warehouse }}",
-            f"--time-zone={TIME_ZONE}",
-            *([f"--max-line-figure={MAX_LINE_FIGURE}"] if MAX_LINE_FIGURE else []),
-        ],
+        bash_command=f"{QUOTED_PYTHON} -m jobs.count_purchases"
+        " --business-date {{ business_date(params, dag_run) | quote }}"
+        " --landing {{ var.value.bread_salt_landing | quote }}"
+        " --warehouse {{ var.value.bread_salt_warehouse | quote }}"
+        f" --time-zone {TIME_ZONE}" + (f" --max-line-figure {MAX_LINE_FIGURE}" if MAX_LINE_FIGURE else ""),
         execution_timeout=timedelta(hours=2),
     )
 

@@ -17,7 +17,6 @@ and quarantine.
 - The mean age of fewer than ten photos is not reported, because it tells the age of a person.
 """
 
-import datetime as dt
 import errno
 import os
 import stat
@@ -30,16 +29,18 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import fs
 from pyspark import TaskContext
-from pyspark.sql import Column, DataFrame, functions as F
+from pyspark.sql import Column, SparkSession
 from pyspark.sql.pandas.functions import pandas_udf
+from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
-from jobs.tables import quarantine
 from jobs.tables.landing import Place
-from jobs.tables.night import LandingSettings, Night
+from jobs.tables.night import LandingSettings, Measure, Night
 from jobs.tables.schemas import WAREHOUSE
+from jobs.tables.spark import check_java, check_worker_python, spark_session
 from model import age_errors, predict
 from model.age_errors import AgeErrors
 from model.cli import run
@@ -47,6 +48,9 @@ from model.predict import MAX_PHOTO_BYTES, PhotoScore, UnreadablePhotoError
 
 PHOTOS_PER_TASK = 5_000
 """Limits the loss when a task fails: less than a minute of one core at 64 pixels."""
+
+TASKS_PER_SLOT = 4
+"""At least, so that a slot that is late does not hold up the others."""
 
 MIN_PHOTOS_OF_MEAN = 10
 """A mean age of fewer photos is not reported."""
@@ -59,6 +63,7 @@ SCORE = StructType(
         for name in PhotoScore._fields
     ]
 )
+SCORES = StructType([StructField("photo_id", StringType()), *SCORE])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,40 +75,6 @@ class Settings(LandingSettings):
     kernel_photos: Path | None = None
     """Labelled set (labels.csv, final_files/) of photos from the chain's own tills, by which the errors of the ages are
     measured. Default: the photos that the model held out."""
-
-
-def path_is_safe(path: Column) -> Column:
-    """Check that a path is below the landing zone by its text: relative, no `..`, no empty part, no scheme."""
-    unsafe = r"^~|^/|(^|/)\.{0,2}(/|$)|:/|[\\\x00-\x1f]|^\s*$"
-    return F.is_valid_utf8(path) & ~path.rlike(unsafe) & (F.length(path) <= 1024)
-
-
-def screen_events(events: DataFrame, stores: DataFrame, business_date: dt.date) -> DataFrame:
-    """Mark the photo events that can't be used, with a reason.
-
-    Args:
-        events: landing table `photo_events`.
-        stores: `store_id` of every store that has a receipt on the date.
-        business_date: the date.
-    """
-    known = stores.select("store_id", F.lit(True).alias("store_known")).dropDuplicates()
-    detail = F.format_string("store %s has no receipt on the date", F.col("store_id"))
-    screened = quarantine.screen(
-        events.join(F.broadcast(known), on="store_id", how="left").select(*events.columns, "store_known"),
-        "photo_events",
-        [
-            quarantine.missing_value("photo_id", "store_id", "till_id", "path"),
-            quarantine.Defect("no_capture_time", F.col("captured_at").isNull(), F.lit("captured_at is null")),
-            quarantine.off_date(business_date, "captured_at"),
-            quarantine.Defect(
-                "path_outside_landing",
-                ~path_is_safe(F.col("path")),
-                F.lit("path is not below the landing zone"),
-            ),
-            quarantine.Defect("unknown_store", F.col("store_known").isNull(), detail),
-        ],
-    )
-    return quarantine.reject_repeated(screened, "path", key="photo_id", order=["captured_at"])
 
 
 def photo_reader(landing: Place) -> Callable[[str], bytes]:
@@ -180,30 +151,19 @@ def age_scorer(landing: Place, model: Path, version: str) -> Callable[[Column], 
     return score  # type: ignore[no-any-return]
 
 
-def score_events(
-    events: DataFrame, known: DataFrame, scorer: Callable[[Column], Column], version: str, n_tasks: int
-) -> DataFrame:
-    """Return the photo ages of all events, with `detail` and `is_new`: known scores of this model version and new ones.
+def score_photos(spark: SparkSession, photos: pa.Table, scorer: Callable[[Column], Column]) -> pa.Table:
+    """Return `photo_id` and the fields of `SCORE` for each photo.
 
     Args:
-        events: usable photo events.
-        known: `restricted/photo_ages` of the date, all model versions.
+        spark: session.
+        photos: `photo_id, path`.
         scorer: from `age_scorer`.
-        version: model version.
-        n_tasks: number of Spark tasks for the new photos.
     """
-    ages = ["age_years", "age_low", "age_high", "p_under_18", "p_under_25", "status", "reason"]
-    same_model = (F.col("model_version") == version) & (F.col("status") == "scored")
-    reusable = known.where(same_model).select("photo_id", *ages)
-    event = ["photo_id", "store_id", "till_id", "captured_at"]
-    reused = events.join(reusable, on="photo_id", how="inner").select(
-        *event, *ages, F.lit(None).cast("string").alias("detail"), F.lit(False).alias("is_new")
-    )
-    # Partitioned by the id, so that every run has the same photos in the same batches.
-    remaining = events.join(reusable, on="photo_id", how="left_anti").repartition(n_tasks, "photo_id")
-    scored = remaining.withColumn("score", scorer(F.col("path"))).select(*event, "score.*", F.lit(True).alias("is_new"))
-    rounded = {name: F.round(F.col(name), 2) for name in ("age_years", "age_low", "age_high")}
-    return reused.unionByName(scored.withColumns(rounded)).withColumn("model_version", F.lit(version))
+    n_slots = spark.sparkContext.defaultParallelism
+    n_tasks = max(TASKS_PER_SLOT * n_slots, ceil(len(photos) / PHOTOS_PER_TASK))
+    # By the id, so that every run with the same number of tasks has the same photos in the same batches.
+    split = spark.createDataFrame(photos).repartition(n_tasks, "photo_id").sortWithinPartitions("photo_id")
+    return split.withColumn("score", scorer(split["path"])).select("photo_id", "score.*").toArrow()
 
 
 def error_rows(errors: AgeErrors) -> pa.Table:
@@ -215,35 +175,41 @@ def error_rows(errors: AgeErrors) -> pa.Table:
     )
 
 
-def mean_age_years() -> Column:
-    """Return the aggregate of `age_years`: its mean, years, or null if fewer than `MIN_PHOTOS_OF_MEAN` are scored."""
-    return F.when(F.count("age_years") >= MIN_PHOTOS_OF_MEAN, F.round(F.mean("age_years"), 3))
+def mean_age_years(ages: pa.ChunkedArray) -> Measure:
+    """Return the mean of `ages`, years; None if fewer than `MIN_PHOTOS_OF_MEAN` are known."""
+    known = ages.drop_null()
+    return round(pc.mean(known).as_py(), 3) if len(known) >= MIN_PHOTOS_OF_MEAN else None
 
 
 def main(settings: Settings) -> None:
     """Run the job."""
     model = settings.model.resolve()  # a promotion can move the link during the run
     version = predict.check(model)
+    check_java()
+    check_worker_python()
     with Night(settings, "score_photos", landing_tables=["photo_events", "receipts"]) as night:
         print(f"score_photos: model {version} on {predict.prepare(model)}", flush=True)
         errors = age_errors.read(model, settings.kernel_photos)
         print(f"score_photos: {errors.summary}", flush=True)
-        stores = night.landing("receipts").select("store_id")
-        screened = screen_events(night.landing("photo_events"), stores, night.date).persist()
-        events, known = quarantine.used(screened, "photo_events"), night.read("restricted/photo_ages")
-        n_tasks = max(night.spark.sparkContext.defaultParallelism, ceil(events.count() / PHOTOS_PER_TASK))
-        scored = score_events(events, known, age_scorer(night.place, model, version), version, n_tasks).persist()
+        night.screen("photo_events", business_date=night.date)
+        of_version = {"business_date": night.date, "model_version": version}
+        photos = night.rows("nightly/photos_to_score", **of_version)
         started = time.monotonic()
-        # Printed and not stored, because a second run must write the same rows.
-        n_new, mean_age = scored.agg(F.count_if("is_new"), mean_age_years()).collect()[0]
-        print(f"score_photos: {night.date}, {n_new} scored in {time.monotonic() - started:.0f} s", flush=True)
-        unreadable = scored.where("status = 'unreadable'").select(F.col("photo_id").alias("key"), "reason", "detail")
-        night.set_aside("photo_events", screened, unreadable)
+        scores = to_arrow_schema(SCORES).empty_table()
+        if len(photos):  # otherwise Spark is not needed
+            scores = score_photos(spark_session("score_photos"), photos, age_scorer(night.place, model, version))
+        print(f"score_photos: {night.date}, {len(scores)} scored in {time.monotonic() - started:.0f} s", flush=True)
+        night.connection.register("scores", scores)
+        night.create("photo_ages", "nightly/photo_ages", **of_version)
+        ages = night.connection.table("photo_ages")
+        unreadable = ages.filter("status = 'unreadable'").select("photo_id AS key", "reason", "detail")
+        night.set_aside("photo_events", unreadable.to_arrow_table())
+        mean_age = mean_age_years(ages.select("age_years").to_arrow_table()["age_years"])
         night.measure(mean_age_years=mean_age, model_version=version, n_age_errors=len(errors.true_years))
         if errors.version:
             night.measure(kernel_version=errors.version)
         night.replace("restricted/age_errors", error_rows(errors))
-        night.replace("restricted/photo_ages", scored)
+        night.replace_by("restricted/photo_ages", "photo_ages")
 
 
 if __name__ == "__main__":

@@ -42,9 +42,26 @@ def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConne
     Raises:
         InputError: `warehouse` contains none of the tables, or one of them is from another version of this project.
     """
+    connection = duckdb.connect()
     names = [name for name in WAREHOUSE if restricted or not is_restricted(name)]
-    names.sort(key=lambda name: name != "analytics/run_quality")
+    if not register_warehouse(connection, warehouse, names):
+        raise InputError(f"--warehouse {warehouse} contains no Delta table; expected any of {', '.join(names)}")
+    create_views(connection)
+    lock(connection)
+    return connection
+
+
+def register_warehouse(connection: duckdb.DuckDBPyConnection, warehouse: str, names: Iterable[str]) -> bool:
+    """Register some of the warehouse's tables as of now; one that was never written is empty.
+
+    Returns:
+        Whether any of them was written.
+
+    Raises:
+        InputError: one of the tables is from another version of this project.
+    """
     # The reports are opened first. Otherwise a job that ends now could report rows that we do not see.
+    names = sorted(names, key=lambda name: name != "analytics/run_quality")
     root = open_warehouse(warehouse).uri
     shown = {name: f"{root}/{name}" for name in names}
     try:
@@ -52,10 +69,7 @@ def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConne
     except (DeltaError, OSError, ValueError) as error:
         known = explain(error, warehouse)
         raise known or InputError(f"--warehouse {warehouse}: {one_line(error)}") from error
-    if not written:
-        raise InputError(f"--warehouse {warehouse} contains no Delta table; expected any of {', '.join(shown)}")
     check_schemas(warehouse, written)
-    connection = duckdb.connect()
     register_tables(
         connection,
         {
@@ -63,13 +77,15 @@ def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConne
             for name in shown
         },
     )
-    create_views(connection)
+    return bool(written)
+
+
+def lock(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give a connection nothing but its tables: else a SELECT could read Python variables and any readable file."""
     connection.execute("SET TimeZone = 'UTC'")
-    # Otherwise a SELECT could read Python variables and any file that this process can read.
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
-    return connection
 
 
 def register_tables(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Any]) -> None:

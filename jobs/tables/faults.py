@@ -7,15 +7,17 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
+from pyarrow import fs
 
-from jobs.tables.landing import open_warehouse
+from jobs.tables.landing import Place, open_warehouse
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from model.cli import InputError, TryAgainError
 
@@ -25,11 +27,7 @@ READ_BY_THEIR_WRITER = ("restricted/photo_ages", "restricted/cashier_cases")
 """Tables whose old rows their job reads before it replaces them, so that it can't repair them."""
 
 _FULL = re.compile(r"No space left on device|Disk quota exceeded")
-_SPARK_FILE = re.compile(
-    r"\[FAILED_READ_FILE\.(\w+)\] Encountered error while reading file (.+?\.parquet)\b", re.IGNORECASE
-)
-_GONE = re.compile(r"\[PATH_NOT_FOUND\] Path does not exist: (.+?)\. SQLSTATE|Object at location (.+?) not found")
-_CAUSE = re.compile(r"^Caused by: (?:[\w.$]+[.$])?(\w+)(?:: (.*))?$", re.MULTILINE)
+_GONE = re.compile(r"Object at location (.+?) not found")
 _NETWORK = re.compile(
     r"AWS Error NETWORK|curlCode|error sending request|SocketTimeout|ConnectTimeout|UnknownHost|ConnectException|"
     r"NoRouteToHost|SdkClientException|operation timed out",
@@ -54,12 +52,13 @@ def explained(warehouse: str | None = None) -> Iterator[None]:
         raise
 
 
-def explain(error: BaseException, warehouse: str | None = None) -> Known | None:
+def explain(error: BaseException, warehouse: str | None = None, landed: Iterable[str] = ()) -> Known | None:
     """Return a known fault as one readable line.
 
     Args:
         error: any error.
         warehouse: root of the warehouse. Arrow's errors often name no file: then it is searched for the damaged one.
+        landed: local Parquet files of the landing zone, in which a fault of DuckDB is searched.
 
     Returns:
         `InputError` if a person must act, `TryAgainError` if the fault passes by itself, None if it is not known, or
@@ -72,15 +71,19 @@ def explain(error: BaseException, warehouse: str | None = None) -> Known | None:
     if any(isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT) for link in chain) or _FULL.search(
         text
     ):
-        scratch = os.environ.get("SPARK_LOCAL_DIRS") or tempfile.gettempdir()
         output = f"the warehouse {warehouse}" if warehouse else "the output"
         return InputError(
-            f"a disk is full: no space left on device; make room where {output} and {scratch} (temporary files, "
-            "spark.local.dir) are, then run again"
+            f"a disk is full: no space left on device; make room where {output} and {tempfile.gettempdir()} (temporary "
+            "files, TMPDIR) are, then run again"
         )
     if any(isinstance(link, CommitFailedError) for link in chain):
         return TryAgainError(f"another job changed a table at the same time, run again: {_first_line(text)}")
-    return _of_processes(text) or _of_spark_file(text) or _of_access(chain, text) or _of_arrow(error, text, warehouse)
+    if gone := _GONE.search(text):
+        return _removed(gone[1])
+    known = _of_processes(text) or _of_access(chain, text)
+    if known is None and isinstance(error, duckdb.Error):  # it rarely names the file
+        known = _in_files(landed, fs.LocalFileSystem(), _first_line(text))
+    return known or _of_arrow(error, text, warehouse)
 
 
 def _of_processes(text: str) -> Known | None:
@@ -96,22 +99,6 @@ def _of_processes(text: str) -> Known | None:
     ):
         return InputError(f"{python} can't run this project in Spark's workers: {module[1] or module[0]}")
     return None
-
-
-def _of_spark_file(text: str) -> Known | None:
-    if found := _SPARK_FILE.search(text):
-        kind, file = found[1], _path(found[2])
-        causes = [f"{name}: {message}" if message else name for name, message in _CAUSE.findall(text)]
-        reason = causes[-1] if causes else "it can't be read"
-        if kind == "FILE_NOT_EXIST":
-            return _removed(file)
-        if _NETWORK.search(text):
-            return TryAgainError(f"{file}: the storage did not answer: {reason}")
-        if _DENIED.search(text):
-            return InputError(f"{file} can't be read: {reason}")
-        return _damaged(file, reason)
-    gone = _GONE.search(text)
-    return _removed(_path(gone[1] or gone[2])) if gone else None
 
 
 def _of_access(chain: Sequence[BaseException], text: str) -> Known | None:
@@ -135,7 +122,9 @@ def _of_arrow(error: Exception, text: str, warehouse: str | None) -> Known | Non
     if not (warehouse and _ARROW_DAMAGE.search(text)):
         return None
     named = re.search(r"'__(restricted|analytics)_(\w+)'", text)  # DuckDB names the table that it scans
-    return _in_files(warehouse, [f"{named[1]}/{named[2]}"] if named else list(WAREHOUSE), _first_line(text))
+    tables = [f"{named[1]}/{named[2]}"] if named else list(WAREHOUSE)
+    place = open_warehouse(warehouse)
+    return _in_files(_files_of(place, tables), place.filesystem, _first_line(text))
 
 
 def _removed(file: str) -> TryAgainError:
@@ -168,25 +157,29 @@ def _table(file: str) -> str:
     return qualified if qualified in WAREHOUSE else next((name for name in parts[-1:] if name in LANDING), "")
 
 
-def _in_files(warehouse: str, tables: Sequence[str], reason: str) -> Known | None:
-    """Read tables until a file fails, and name it."""
-    place = open_warehouse(warehouse)
+def _in_files(paths: Iterable[str], filesystem: fs.FileSystem, reason: str) -> Known | None:
+    """Read Parquet files until one fails, and name it."""
+    for path in paths:
+        try:
+            with filesystem.open_input_file(path) as opened:
+                for _ in pq.ParquetFile(opened).iter_batches():
+                    pass
+        except PermissionError:
+            return InputError(f"permission denied: {_described(path)}; give the account of the jobs access")
+        except FileNotFoundError:
+            return _removed(path)
+        except (OSError, pa.ArrowException):
+            return _damaged(path, reason)
+    return None
+
+
+def _files_of(place: Place, tables: Iterable[str]) -> Iterator[str]:
     for name in tables:
         uri = f"{place.uri}/{name}"
-        if not DeltaTable.is_deltatable(uri):
-            continue
-        n_parts = len(WAREHOUSE[name].partition_by) + 1
-        for file in DeltaTable(uri).file_uris():
-            path = "/".join([place.path, name, *file.split("/")[-n_parts:]])
-            try:
-                with place.filesystem.open_input_file(path) as opened:
-                    for _ in pq.ParquetFile(opened).iter_batches():
-                        pass
-            except PermissionError:
-                return InputError(f"permission denied: {_described(path)}; give the account of the jobs access")
-            except (OSError, pa.ArrowException):
-                return _damaged(path, reason)
-    return None
+        if DeltaTable.is_deltatable(uri):
+            n_parts = len(WAREHOUSE[name].partition_by) + 1
+            for file in DeltaTable(uri).file_uris():
+                yield "/".join([place.path, name, *file.split("/")[-n_parts:]])
 
 
 def _damaged_log(warehouse: str) -> str | None:
@@ -199,11 +192,6 @@ def _damaged_log(warehouse: str) -> str | None:
         except (DeltaError, OSError, ValueError):
             return f"{name}: {uri}/{name}/_delta_log"
     return None
-
-
-def _path(file: str) -> str:
-    """Return a path as it is in the file system: Spark writes `file://` before local ones."""
-    return re.sub("^file:/+", "/", file)
 
 
 def _first_line(text: str) -> str:

@@ -1,6 +1,6 @@
 """The landing zone: its location, the files of a table and date, and their check against the contract.
 
-Uses Arrow only, so that the checks run before Spark starts.
+Uses Arrow only.
 """
 
 import datetime as dt
@@ -9,7 +9,6 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,15 +37,6 @@ class Place(NamedTuple):
     filesystem: fs.FileSystem
     path: str
     """Path within the filesystem."""
-    spark_prefix: str
-    """Prefix of `path` in Spark: `file://`, `s3a://`, ..."""
-
-    def for_spark(self, path: str) -> str:
-        r"""Return a path within the filesystem as Spark reads it, which takes paths as glob patterns.
-
-        Spark's option `__globPaths__=false` is no help: with it, n files with such characters are read n times each.
-        """
-        return self.spark_prefix + re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
 
 
 def open_place(uri: str, flag: str = "folder") -> Place:
@@ -67,7 +57,7 @@ def open_place(uri: str, flag: str = "folder") -> Place:
             path = str(Path(uri).expanduser().resolve())
         except (RuntimeError, OSError) as error:  # no home folder; a loop of links
             raise InputError(f"{flag} {uri!r} can't be opened: {error}; {wanted}") from None
-        return Place(path, fs.LocalFileSystem(), path, "file://")
+        return Place(path, fs.LocalFileSystem(), path)
     scheme, _, rest = uri.partition("://")
     try:
         # s3a is Hadoop's name for what pyarrow calls s3.
@@ -81,9 +71,8 @@ def open_place(uri: str, flag: str = "folder") -> Place:
         wanted = "set JAVA_HOME, HADOOP_HOME and CLASSPATH (the output of `hadoop classpath --glob`)"
         raise InputError(f"{flag} {uri!r} can't be opened: {reason}; {wanted}") from None
     if isinstance(filesystem, fs.LocalFileSystem):
-        return Place(path, filesystem, path, "file://")
-    authority = urlsplit(uri).netloc if path.startswith("/") else ""  # otherwise the path begins with the bucket
-    return Place(uri.rstrip("/"), filesystem, path, f"{scheme}://{authority}")
+        return Place(path, filesystem, path)
+    return Place(uri.rstrip("/"), filesystem, path)
 
 
 def open_warehouse(uri: str) -> Place:
@@ -93,8 +82,6 @@ def open_warehouse(uri: str) -> Place:
         InputError: as in `open_place`, or the path has characters that the Delta library does not support.
     """
     place = open_place(uri, "--warehouse")
-    if _breaks_spark(f"{place.path}/"):
-        raise InputError(f"--warehouse {uri!r} contains a colon and one of {{ }} * ?, which Spark does not support")
     if unsafe := _UNSAFE_FOR_DELTA.search(place.path):
         raise InputError(
             f"--warehouse {uri!r} contains {unsafe[0]!r}, which Delta tables do not support; choose a path without "
@@ -164,8 +151,6 @@ def landed(place: Place, folder: str) -> Landed:
             f"{path} contains {_listed(strays)}; only files that end in .parquet are read. Move or rename the others "
             "(names that start with _ or . are ignored)"
         )
-    if colon := [file for file in files if _breaks_spark(file)]:
-        raise InputError(f"Spark can't read paths with a colon such as {_listed(colon)}; rename")
     return Landed(files, unfinished)
 
 
@@ -189,12 +174,6 @@ def _dangling_links(place: Place, path: str, listed: set[str]) -> list[str]:
     return [f"{name!r} (link to a missing file)" for name in names if not Path(path, name).exists()]
 
 
-def _breaks_spark(path: str) -> bool:
-    """Return whether Hadoop's paths take a part of a path for the scheme of a URI."""
-    folder, _, name = path.rpartition("/")
-    return ":" in name or (":" in folder and re.search(r"[\[\]{}*?\\]", path) is not None)
-
-
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - N_NAMES_SHOWN} more" if len(names) > N_NAMES_SHOWN else ""
     return ", ".join(names[:N_NAMES_SHOWN]) + more
@@ -211,7 +190,7 @@ def check_root(landing: Place) -> None:
 
 
 def landing_files(landing: Place, table: str, business_date: dt.date) -> list[str]:
-    """Return the Parquet files of a landing table and date for Spark, after a check against the contract.
+    """Return the Parquet files of a landing table and date, after a check against the contract.
 
     Raises:
         InputError: there is no file for the date, an entry is not a complete Parquet file, or a column is missing,
@@ -232,7 +211,7 @@ def landing_files(landing: Place, table: str, business_date: dt.date) -> list[st
 
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(check, paths))
-    return [landing.for_spark(path) for path in paths]
+    return paths
 
 
 def _check_columns(table: str, path: str, filesystem: fs.FileSystem, expected: pa.Schema) -> None:
@@ -249,7 +228,7 @@ def _check_columns(table: str, path: str, filesystem: fs.FileSystem, expected: p
             raise
         raise InputError(f"{table}: {path} is not a Parquet file: {str(error).splitlines()[0]}") from None
     for column in expected:
-        same = [name for name in schema.names if name.lower() == column.name]  # Spark ignores case
+        same = [name for name in schema.names if name.lower() == column.name]  # DuckDB ignores case
         if len(same) > 1:
             raise InputError(f"{table}: column {column.name} occurs {len(same)} times in {path}: {', '.join(same)}")
         if column.name not in same:

@@ -1,23 +1,32 @@
 """One job on one business date: it reads and replaces tables, and writes its report last."""
 
 import datetime as dt
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import duckdb
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs.tables import quarantine
+import sql
+from jobs.tables.duck import register_warehouse
 from jobs.tables.faults import explain, explained
 from jobs.tables.landing import Place, check_business_date, landing_files, open_place
-from jobs.tables.schemas import LANDING, WAREHOUSE
-from jobs.tables.spark import check_java, check_worker_python, spark_session
-from jobs.tables.warehouse import Warehouse
+from jobs.tables.landing_views import create_landing_views, local_files, repaired_files
+from jobs.tables.schemas import WAREHOUSE, is_restricted
+from jobs.tables.warehouse import Rows, Warehouse
 from model.cli import InputError
+
+MEMORY = "4GB"
+"""Of DuckDB, whatever the size of the date; what does not fit is on disk meanwhile."""
+
+BATCH_ROWS = 65_536
+"""Rows that are passed on to the Delta writer at a time."""
 
 NEEDS: Mapping[str, Sequence[str]] = {
     "score_photos": (),
@@ -50,7 +59,7 @@ class DateSettings(WarehouseSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class LandingSettings(DateSettings):
-    """Flags that every nightly job takes that reads the landing zone with Spark."""
+    """Flags that every nightly job takes that reads the landing zone."""
 
     landing: str
     """Landing zone: a folder or URI (s3a://, gs://, hdfs://)."""
@@ -72,12 +81,12 @@ def with_dependants(job: str) -> list[str]:
 class Night:
     """A job that processes one business date; use it in a `with` statement.
 
-    - At the start of the `with` statement everything is checked that can be checked without Spark.
+    - At the start of the `with` statement the input is checked.
     - The job's rows in `analytics/run_quality`, its report, tell the jobs that need it that the date is complete. The
       report is written when the `with` statement ends without an error. Before the first table is replaced, the old
       reports of this job and of the jobs that depend on it are removed, because what they describe no longer holds.
-    - A job whose settings have no landing zone needs neither Java nor Spark. It reads the warehouse with DuckDB and
-      replaces tables with Arrow tables.
+    - The statements of a job run in DuckDB and see the tables `landing.<table>` that the job reads, those of
+      `restricted`, and the answers of the statements before them, which are tables of their names.
 
     Attributes:
         date: the business date.
@@ -87,7 +96,7 @@ class Night:
         """Open the places.
 
         Args:
-            settings: date and places; `LandingSettings` for a job that reads the landing zone or uses Spark.
+            settings: date and places; `LandingSettings` for a job that reads the landing zone.
             job: one of `NEEDS`.
             landing_tables: tables of the landing zone that the job reads.
 
@@ -99,7 +108,8 @@ class Night:
         self._place = open_place(settings.landing, "--landing") if isinstance(settings, LandingSettings) else None
         self._warehouse = Warehouse(settings.warehouse)
         self._job, self._landing_tables = job, landing_tables
-        self._files: dict[str, list[str]] = {}
+        self._files: Mapping[str, Sequence[str]] = {}
+        self._closing = ExitStack()
         self._measures: dict[str, dict[str, Measure]] = {}
         self._writes = False
 
@@ -107,15 +117,11 @@ class Night:
         """Check the job's input and the warehouse.
 
         Raises:
-            InputError: Java is missing, PYSPARK_PYTHON is wrong, a landing table is missing or breaks the contract, the
-                warehouse can't be written to or is from another version of this project, or a job that this job needs
-                has not finished the date.
+            InputError: a landing table is missing or breaks the contract, the warehouse can't be written to or is from
+                another version of this project, or a job that this job needs has not finished the date.
             TryAgainError: the storage does not answer.
         """
         with explained(self._warehouse.uri):
-            if self._place:
-                check_java()
-                check_worker_python()
             self._files = {table: landing_files(self.place, table, self.date) for table in self._landing_tables}
             self._warehouse.check_writable()
             self._warehouse.check_schemas()
@@ -139,19 +145,53 @@ class Night:
         return self._place
 
     @cached_property
-    def spark(self) -> SparkSession:
-        """The Spark session, started at first use."""
-        return spark_session(self._job)
+    def _scratch(self) -> Path:
+        """A folder that is closed to other users and removed at the end of the `with` statement."""
+        return Path(self._closing.enter_context(tempfile.TemporaryDirectory(prefix="bread_salt_")))
 
-    def landing(self, table: str) -> DataFrame:
-        """Read a landing table of the date, with the columns of the contract."""
-        return self.spark.read.schema(from_arrow_schema(LANDING[table])).parquet(*self._files[table])
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The connection of the job's statements, opened at first use."""
+        limits: dict[str, str | bool] = {
+            "memory_limit": MEMORY,
+            "temp_directory": str(self._scratch),
+            "preserve_insertion_order": False,
+        }
+        connection = self._closing.enter_context(duckdb.connect(config=limits))
+        connection.execute("SET TimeZone = 'UTC'")
+        register_warehouse(connection, self._warehouse.uri, filter(is_restricted, WAREHOUSE))
+        if self._files:
+            self._files = local_files(self.place, self._files, self._scratch)
+            create_landing_views(connection, self._files)
+        return connection
 
-    def read(self, table: str) -> DataFrame:
-        """Read the date of a warehouse table."""
-        return self._warehouse.read(self.spark, table, self.date, self.date)
+    def create(self, table: str, statement: str, **parameters: object) -> None:
+        """Create a table of the connection: the answer of a statement of `sql`."""
+        try:
+            self._answer(statement, parameters).create(table)
+        except duckdb.InvalidInputException as error:
+            if "not valid UTF8" not in str(error):
+                raise
+            create_landing_views(self.connection, repaired_files(self._files, self._scratch))
+            self._answer(statement, parameters).create(table)
 
-    def replace(self, table: str, rows: DataFrame | pa.Table, **part: str) -> None:
+    def rows(self, statement: str, **parameters: object) -> pa.Table:
+        """Return the answer of a statement of `sql`."""
+        return self._answer(statement, parameters).to_arrow_table()
+
+    def _answer(self, statement: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
+        return self.connection.sql(sql.load(statement), params=dict(parameters) or None)
+
+    def screen(self, table: str, **parameters: object) -> None:
+        """Create `screened_<table>`, the rows of a landing table with the reason why they can't be used.
+
+        Its usable rows are the view of the table's name. See `sql/landing`.
+        """
+        screened = f"screened_{table}"
+        self.create(screened, f"landing/{table}", **parameters)
+        self.connection.table(screened).filter("reason IS NULL").create_view(table)
+
+    def replace(self, table: str, rows: Rows, **part: str) -> None:
         """Replace the date, or a part of it, in a warehouse table; see `Warehouse.replace`."""
         self._begin_writing()
         self._warehouse.replace(table, rows, self.date, **part)
@@ -160,6 +200,16 @@ class Night:
         """Replace the rows of the date by what `change` makes of them; see `Warehouse.update`."""
         self._begin_writing()
         self._warehouse.update(table, self.date, change)
+
+    def replace_by(self, table: str, source: str) -> None:
+        """Replace the date in a warehouse table by a table of the connection, whose further columns are left out.
+
+        Raises:
+            pyarrow.ArrowInvalid: a value does not fit the type of its column.
+        """
+        schema = WAREHOUSE[table].row_schema
+        rows = self.connection.table(source).select(*schema.names)
+        self.replace(table, rows.to_arrow_reader(BATCH_ROWS).cast(schema))
 
     def _begin_writing(self) -> None:
         if not self._writes:
@@ -173,24 +223,32 @@ class Night:
         """Remove the rows of the date from a warehouse table."""
         self.replace(table, WAREHOUSE[table].row_schema.empty_table())
 
-    def set_aside(self, table: str, screened: DataFrame, unreadable: DataFrame | None = None) -> dict[str, float]:
+    def set_aside(self, table: str, unreadable: pa.Table | None = None) -> dict[str, float]:
         """Write the rejected rows of a landing table to quarantine, and count all its rows for the report.
 
+        For every landing table, rows in = rows used + rows quarantined + declared duplicates.
+
         Args:
-            table: name of the landing table.
-            screened: from `quarantine.screen`. Persist it, because it is read several times.
+            table: name of the landing table, after `screen`.
             unreadable: `key, reason, detail` of rows that were rejected after screening.
 
         Returns:
-            The counts of `quarantine.count`, corrected for `unreadable`.
+            rows_in, rows_used, rows_quarantined and rows_duplicate.
         """
-        counts = quarantine.count(screened)
-        rejected = quarantine.rejected(screened, table)
+        schema = pa.schema([("key", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
+        screened = self.connection.table(f"screened_{table}")
+        rejected = screened.filter("reason IS NOT NULL").select(*schema.names).to_arrow_table().cast(schema)
         if unreadable is not None:
-            rejected = rejected.unionByName(unreadable)
-            n_unreadable = unreadable.count()
-            counts["rows_used"] -= n_unreadable
-            counts["rows_quarantined"] += n_unreadable
+            rejected = pa.concat_tables([rejected, unreadable.cast(schema)])
+        n_landed, n_different = (
+            rows.count("*").fetchall()[0][0] for rows in (self.connection.table(f"landing.{table}"), screened)
+        )
+        counts: dict[str, float] = {
+            "rows_in": n_landed,
+            "rows_used": n_different - len(rejected),
+            "rows_quarantined": len(rejected),
+            "rows_duplicate": n_landed - n_different,
+        }
         self.replace("restricted/quarantine", rejected, source_table=table)
         self._measures[table] = {**counts}
         return counts
@@ -202,12 +260,13 @@ class Night:
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            if known := explain(error, self._warehouse.uri):
+        landed = [path for paths in self._files.values() for path in paths]
+        with self._closing:
+            if error is None:
+                with explained(self._warehouse.uri):
+                    self._finish()
+            elif known := explain(error, self._warehouse.uri, landed):
                 raise known from error
-            return
-        with explained(self._warehouse.uri):
-            self._finish()
 
     def _finish(self) -> None:
         lines = [
@@ -216,8 +275,6 @@ class Night:
             for name, value in measures.items()
         ]
         self._report(self._job, lines)
-        if "spark" in self.__dict__:  # cached_property stores it there at first use
-            self.spark.catalog.clearCache()
         figures = "; ".join(
             f"{table or 'all'}: {', '.join(f'{name} {value}' for name, value in measures.items())}"
             for table, measures in self._measures.items()

@@ -15,7 +15,6 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from pyarrow import fs
 
-from jobs.tables import staging
 from jobs.tables.landing import Place
 from jobs.tables.private_files import close_to_others
 from jobs.tables.schemas import WAREHOUSE
@@ -114,15 +113,14 @@ def shorten_log(warehouse: Warehouse, name: str) -> None:
 
 
 def leftovers(place: Place, min_age_hours: float = UNCOMMITTED_MAX_AGE_HOURS) -> list[str]:
-    """Return the staging folders and unfinished files of interrupted programs.
+    """Return the unfinished files of interrupted programs.
 
-    An object store has no unfinished files; let it abort incomplete uploads itself.
+    An object store has none; let it abort incomplete uploads itself.
     """
-    found = staging.leftovers(place, min_age_hours * 3600)
-    if isinstance(place.filesystem, fs.LocalFileSystem):
-        before = time.time() - min_age_hours * 3600
-        found += [str(path) for path in _unfinished(place) if path.lstat().st_mtime <= before]
-    return sorted(found)
+    if not isinstance(place.filesystem, fs.LocalFileSystem):
+        return []
+    before = time.time() - min_age_hours * 3600
+    return sorted(str(path) for path in _unfinished(place) if path.lstat().st_mtime <= before)
 
 
 def young_files(warehouse: Warehouse) -> list[str]:
@@ -140,15 +138,14 @@ def young_files(warehouse: Warehouse) -> list[str]:
 
 
 def _unfinished(place: Place) -> Iterator[Path]:
-    staged = Path(place.path) / "restricted" / "_staging"
+    staged = Path(place.path) / "restricted" / "_staging"  # of version 0.1, which passed rows on through files
     for folder, _, names in os.walk(place.path):
-        if staged not in (Path(folder), *Path(folder).parents):
-            yield from (Path(folder, name) for name in names if _UNFINISHED.fullmatch(name))
+        is_staged = staged in (Path(folder), *Path(folder).parents)
+        yield from (Path(folder, name) for name in names if is_staged or _UNFINISHED.fullmatch(name))
 
 
 def remove_leftovers(place: Place) -> None:
     """Remove what `leftovers` returns."""
-    staging.remove_leftovers(place)
     for path in leftovers(place):
         with suppress(FileNotFoundError):
             place.filesystem.delete_file(path)

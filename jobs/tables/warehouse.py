@@ -8,6 +8,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,18 +16,15 @@ import pyarrow.dataset as ds
 from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import fs
-from pyspark.sql import DataFrame, SparkSession, functions as F
-from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.tables.compatibility import check_schemas
 from jobs.tables.landing import open_warehouse
 from jobs.tables.private_files import close_to_others, closed_to_others
 from jobs.tables.schemas import WAREHOUSE, is_restricted
-from jobs.tables.staging import staging
 from model.cli import InputError, TryAgainError
 
-_SPARK_READ_AHEAD = {"batch_size": 32_768, "batch_readahead": 1, "fragment_readahead": 1}
-"""Limits memory: the rows of a large date are read in batches."""
+Rows: TypeAlias = pa.Table | pa.RecordBatchReader
+"""Rows in memory, or a stream of batches."""
 
 _LOG_OF_RESTRICTED = {"delta.dataSkippingStatsColumns": "business_date"}
 
@@ -126,27 +124,12 @@ class Warehouse:
         dates = {dt.date.fromisoformat(str(part["business_date"])) for part in DeltaTable(uri).partitions()}
         return max((date for date in dates if date <= last), default=None)
 
-    def read(self, spark: SparkSession, name: str, first: dt.date, last: dt.date) -> DataFrame:
-        """Read the dates `first` to `last` of a table."""
-        table = WAREHOUSE[name]
-        schema = from_arrow_schema(table.schema)
-        between = f"business_date >= '{first}' AND business_date <= '{last}'"
-        paths = self._files(name, between)
-        if not paths:
-            return spark.createDataFrame([], schema)
-        # Reading the folder would include the files of replaced dates.
-        folder = f"{self.place.path}/{name}"
-        reader = spark.read.schema(schema).option("basePath", f"{self.place.spark_prefix}{folder}")
-        frame = reader.parquet(*(self.place.for_spark(f"{folder}/{path}") for path in paths))
-        return frame.where(between).select(*table.schema.names)
-
-    def replace(self, name: str, rows: DataFrame | pa.Table, business_date: dt.date, **part: str) -> None:
+    def replace(self, name: str, rows: Rows, business_date: dt.date, **part: str) -> None:
         """Replace one date of a table (or one part of a date) in one commit.
 
         Args:
             name: for example `restricted/photo_ages`.
-            rows: rows without the columns of `business_date` and `part`. No rows clear the date. A Spark frame is
-                staged as Parquet; an Arrow table is written from memory.
+            rows: rows without the columns of `business_date` and `part`. No rows clear the date.
             business_date: the date that is replaced.
             **part: value of the second partition column, if the table has one.
 
@@ -159,19 +142,7 @@ class Warehouse:
         partition = {"business_date": business_date, **part}
         if tuple(partition) != table.partition_by:
             raise ValueError(f"{name} is replaced by {table.partition_by}, not by {tuple(partition)}")
-        if isinstance(rows, pa.Table):
-            self._replace_arrow(name, rows, partition)
-            return
-        stamped = rows.withColumns({column: F.lit(value) for column, value in partition.items()})
-        stamped = stamped.select(*table.schema.names)
-        # simpleString leaves out nullability, which is irrelevant here.
-        spark_columns = [(field.name, field.dataType.simpleString()) for field in stamped.schema]
-        expected = [(field.name, field.dataType.simpleString()) for field in from_arrow_schema(table.schema)]
-        _check_columns(name, spark_columns, expected)
-        with closed_to_others(), staging(self.place, name) as path:
-            stamped.write.parquet(f"{self.place.spark_prefix}{path}")
-            staged = ds.dataset(path, schema=table.schema, format="parquet", filesystem=self.place.filesystem)
-            self._commit(name, staged.scanner(**_SPARK_READ_AHEAD).to_reader(), partition)
+        self._replace(name, rows, partition)
 
     def update(self, name: str, business_date: dt.date, change: Callable[[pa.Table], pa.Table], **part: str) -> None:
         """Replace the rows of a date by what `change` makes of them; `replace` would lose another writer's change.
@@ -190,26 +161,19 @@ class Warehouse:
         for column, value in part.items():
             before = before.filter(pc.equal(before[column], value))
         before = before.select(WAREHOUSE[name].row_schema.names)
-        self._replace_arrow(name, change(before), {"business_date": business_date, **part}, read)
+        self._replace(name, change(before), {"business_date": business_date, **part}, read)
 
-    def _replace_arrow(
-        self, name: str, rows: pa.Table, partition: Mapping[str, object], read: DeltaTable | None = None
-    ) -> None:
-        table = WAREHOUSE[name]
-        _check_columns(name, _columns(rows.schema), _columns(table.row_schema))
-        for column, value in partition.items():
-            rows = rows.append_column(column, pa.repeat(pa.scalar(value), len(rows)))
-        self._commit(name, rows.select(table.schema.names).to_reader(), partition, read)
-
-    def _commit(
-        self, name: str, rows: pa.RecordBatchReader, partition: Mapping[str, object], read: DeltaTable | None = None
-    ) -> None:
+    def _replace(self, name: str, rows: Rows, partition: Mapping[str, object], read: DeltaTable | None = None) -> None:
         """Replace a partition; fail if it has changed since it was `read`."""
+        schema = WAREHOUSE[name].schema
+        _check_columns(name, _columns(rows.schema), _columns(WAREHOUSE[name].row_schema))
+        batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
+        stamped = pa.RecordBatchReader.from_batches(schema, (_stamped(batch, partition, schema) for batch in batches))
         try:
             with closed_if_restricted(name):
                 write_deltalake(
                     read or self.table_uri(name),
-                    rows,
+                    stamped,
                     mode="overwrite",
                     predicate=_predicate(partition),
                     writer_properties=writer_properties(name),
@@ -254,6 +218,13 @@ def _rows(
     between = (date >= (first or dt.date.min)) & (date <= (last or dt.date.max))
     rows = table.to_pyarrow_dataset().to_table(columns=list(columns) or schema.names, filter=between)
     return rows.cast(pa.schema([schema.field(column) for column in rows.column_names]))
+
+
+def _stamped(batch: pa.RecordBatch, partition: Mapping[str, object], schema: pa.Schema) -> pa.RecordBatch:
+    """Add the columns of the partition."""
+    for column, value in partition.items():
+        batch = batch.append_column(column, pa.repeat(pa.scalar(value), len(batch)))
+    return batch.select(schema.names)
 
 
 def _predicate(partition: Mapping[str, object]) -> str:

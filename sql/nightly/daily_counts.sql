@@ -1,13 +1,44 @@
 -- How many receipts of each estimated year of age contain each product, category and department on one date?
 -- Grain: one row per age_year, level and item; level 'all' (item '') counts every receipt of the age.
 -- Units: receipts; quantity and amount net of returns, in the units of the lines.
--- Inputs: {baskets} of one date, from nightly/baskets.
+-- Inputs: `item_counts` and `receipts`, the answers of nightly/item_counts and nightly/receipts.
+WITH counts AS (
+    SELECT
+        age_year,
+        level,
+        item,
+        n_receipts,
+        quantity,
+        amount
+    FROM item_counts
+    WHERE age_year IS NOT NULL
+    UNION ALL
+    SELECT
+        receipts.age_year,
+        'all' AS level,
+        '' AS item,
+        COUNT(*) AS n_receipts,
+        ANY_VALUE(totals.quantity) AS quantity,
+        ANY_VALUE(totals.amount) AS amount
+    FROM receipts
+    LEFT JOIN (
+        SELECT
+            age_year,
+            SUM(quantity) AS quantity,
+            SUM(amount) AS amount
+        FROM item_counts
+        WHERE level = 'product'
+        GROUP BY age_year
+    ) AS totals ON receipts.age_year = totals.age_year
+    WHERE receipts.age_year IS NOT NULL
+    GROUP BY receipts.age_year
+)
+
 SELECT
     age_year,
     level,
     item,
-    COUNT_IF(contains_item) AS n_receipts,
-    CAST(SUM(quantity) AS DOUBLE) / 10000 AS quantity,
-    CAST(SUM(amount) AS DOUBLE) / 10000 AS amount
-FROM {baskets}
-GROUP BY age_year, level, item
+    n_receipts,
+    COALESCE(quantity, 0)::DOUBLE / 10000 AS quantity,
+    COALESCE(amount, 0)::DOUBLE / 10000 AS amount
+FROM counts

@@ -3,14 +3,26 @@
 -- Grain: one row per store and age_year at level 'all' (item ''); one row per store, level and item at the other levels,
 -- where age_year is null. Items that no receipt contains have no row.
 -- Units: receipts; age_years_sum: sum of age_year over these receipts.
--- Inputs: {baskets} of one date, from nightly/baskets.
+-- Inputs: `item_counts` and `receipts`, the answers of nightly/item_counts and nightly/receipts.
 SELECT
     store_id,
     level,
     item,
-    CASE WHEN level = 'all' THEN age_year END AS age_year,
+    NULL::INTEGER AS age_year,
+    n_receipts,
+    age_years_sum::BIGINT AS age_years_sum
+FROM item_counts
+WHERE
+    store_id IS NOT NULL
+    AND n_receipts > 0
+UNION ALL
+SELECT
+    store_id,
+    'all' AS level,
+    '' AS item,
+    age_year,
     COUNT(*) AS n_receipts,
-    SUM(age_year) AS age_years_sum
-FROM {baskets}
-WHERE contains_item
-GROUP BY store_id, level, item, CASE WHEN level = 'all' THEN age_year END
+    SUM(age_year)::BIGINT AS age_years_sum
+FROM receipts
+WHERE age_year IS NOT NULL
+GROUP BY store_id, age_year
