@@ -152,7 +152,7 @@ class Night:
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The connection of the job's statements, opened at first use."""
-        limits: dict[str, str | bool] = {
+        limits: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY,
             "temp_directory": str(self._scratch),
             "preserve_insertion_order": False,
