@@ -202,8 +202,8 @@ def main(settings: Settings) -> None:
         night.connection.register("scores", scores)
         night.create("photo_ages", "nightly/photo_ages", **of_version)
         ages = night.connection.table("photo_ages")
-        unreadable = ages.filter("status = 'unreadable'").select("photo_id AS key", "reason", "detail")
-        night.set_aside("photo_events", unreadable.to_arrow_table())
+        unreadable = ages.filter("status = 'unreadable'").select("photo_id", "reason", "detail").to_arrow_table()
+        night.set_aside("photo_events", unreadable.rename_columns(["key", "reason", "detail"]))
         mean_age = mean_age_years(ages.select("age_years").to_arrow_table()["age_years"])
         night.measure(mean_age_years=mean_age, model_version=version, n_age_errors=len(errors.true_years))
         if errors.version:
