@@ -1,9 +1,9 @@
 """Measure how time and memory of the nightly jobs, and the tables of counts, grow with the size of the chain.
 
 Run `make bench-scale`, or this file with flags. For each number of receipts it writes one date of a synthetic chain
-without photos, uses the true ages as scores, and runs match_receipts and count_purchases with spark-submit and
-build_affinity as a program, as Airflow does. It prints seconds, the peak memory of the largest process and of all
-processes of the job, their growth from each size to the next, and rows and bytes of the tables of counts.
+without photos, uses the true ages as scores, and runs match_receipts, count_purchases and build_affinity as programs,
+as Airflow does. It prints seconds and peak memory, their growth from each size to the next, and rows and bytes of the
+tables of counts.
 """
 
 import datetime as dt
@@ -13,15 +13,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
+from tabulate import tabulate
 
 from jobs import sample_chain
 from jobs.tables.schemas import WAREHOUSE
@@ -30,11 +31,9 @@ from model.cli import InputError, run
 
 PROJECT = Path(__file__).resolve().parents[2]
 DATE = dt.date(2026, 11, 9)
-SPARK_JOBS = ("match_receipts", "count_purchases")
-JOBS = (*SPARK_JOBS, "build_affinity")
+JOBS = ("match_receipts", "count_purchases", "build_affinity")
 COUNTED = ("daily_counts", "daily_store_counts", "catalogue")
 RECEIPTS_PER_STORE = 2000
-SAMPLE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,25 +44,19 @@ class Settings:
     """Receipts of the date, one chain for each number."""
     workdir: Path = Path(tempfile.gettempdir()) / "bench_scale"
     """Folder for chains and warehouses, about 0.2 GB for a million receipts; they are removed afterwards."""
-    driver_memory: str = "8g"
-    """Driver memory of each job, in the format of spark-submit."""
-    master: str = "local[2]"
-    """Spark master."""
 
     def __post_init__(self) -> None:
         if self.workdir.exists() and any(self.workdir.iterdir()):
             raise InputError(f"workdir is {self.workdir}, which is not empty; it must be new or empty")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """Time and memory of one job; memory in MiB."""
+class Cost(NamedTuple):
+    """Time and memory of one job."""
 
     seconds: float
-    largest_mib: float
-    """Peak resident memory of the largest process (VmHWM): Java in a Spark job."""
-    all_mib: float
-    """Peak of the sum over the Java and Python processes, sampled five times a second."""
+    cpu_seconds: float
+    peak_mib: float
+    """Resident memory."""
 
 
 def make_chain(folder: Path, n_receipts: int) -> None:
@@ -95,75 +88,35 @@ def make_chain(folder: Path, n_receipts: int) -> None:
     warehouse.replace("analytics/run_quality", lines, DATE, job="score_photos")
 
 
-def status_kib(pid: int) -> dict[str, int]:
-    """Return the memory figures of a process in KiB, or none if it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    return {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("PPid", "VmRSS", "VmHWM"))}
-
-
-def watch(root_pid: int, stop: threading.Event, peaks: dict[str, float]) -> None:
-    """Sample `root_pid` and its descendants until `stop` is set; update `largest` and `all` in `peaks`, MiB."""
-    while not stop.wait(SAMPLE_SECONDS):
-        status = {int(path.name): status_kib(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
-        family = {root_pid}
-        # A child can have a lower id than its parent: repeat until no process is added.
-        while added := {pid for pid, figures in status.items() if figures.get("PPid") in family} - family:
-            family |= added
-        members = [status[pid] for pid in family if pid in status]
-        peaks["all"] = max(peaks["all"], sum(figures.get("VmRSS", 0) for figures in members) / 1024)
-        peaks["largest"] = max([peaks["largest"], *(figures.get("VmHWM", 0) / 1024 for figures in members)])
-
-
-def run_job(job: str, folder: Path, settings: Settings) -> Cost:
+def run_job(job: str, folder: Path) -> Cost:
     """Run one job.
 
     Raises:
         CalledProcessError: the job failed; its output is printed.
     """
-    date = ("--business-date", DATE, "--warehouse", folder / "warehouse")
-    submit = (
-        *("spark-submit", "--master", settings.master, "--driver-memory", settings.driver_memory),
-        *("--conf", "spark.log.level=WARN", "--conf", f"spark.local.dir={folder / 'spark'}"),
-        *(PROJECT / "jobs" / f"{job}.py", *date, "--landing", folder / "landing"),
-    )
-    command = submit if job in SPARK_JOBS else (sys.executable, "-m", f"jobs.{job}", *date)
-    binaries = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYSPARK_PYTHON": sys.executable}
-    stop, peaks = threading.Event(), {"all": 0.0, "largest": 0.0}
+    flags = ["--business-date", str(DATE), "--warehouse", str(folder / "warehouse")]
+    landing = [] if job == "build_affinity" else ["--landing", str(folder / "landing")]
     started = time.monotonic()
-    with subprocess.Popen([str(word) for word in command], env=environment) as process:
-        watcher = threading.Thread(target=watch, args=(process.pid, stop, peaks))
-        watcher.start()
-        exit_code = process.wait()
-        seconds = time.monotonic() - started
-        stop.set()
-        watcher.join()
-    if exit_code:
-        raise subprocess.CalledProcessError(exit_code, job)
-    return Cost(seconds=seconds, largest_mib=peaks["largest"], all_mib=peaks["all"])
+    process = subprocess.Popen([sys.executable, "-m", f"jobs.{job}", *flags, *landing], cwd=PROJECT)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - started
+    if status:
+        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), job)
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def table(costs: dict[int, dict[str, Cost]]) -> str:
     """Return the costs as a table, with their growth from each size to the next."""
-    lines = [f"{'job':<15} {'receipts':>10} {'seconds':>8} {'receipts/s':>11} {'one MiB':>9} {'all MiB':>9}"]
-    for job in JOBS:
-        for n_receipts, jobs in costs.items():
-            cost = jobs[job]
-            rate = n_receipts / cost.seconds
-            lines.append(
-                f"{job:<15} {n_receipts:>10} {cost.seconds:>8.1f} {rate:>11.0f} "
-                f"{cost.largest_mib:>9.0f} {cost.all_mib:>9.0f}"
-            )
-        for less, more in itertools.pairwise(costs):
-            before, after = costs[less][job], costs[more][job]
-            lines.append(
-                f"{job:<15} receipts x {more / less:.2f}: seconds x {after.seconds / before.seconds:.2f}, "
-                f"memory x {after.largest_mib / before.largest_mib:.2f}"
-            )
-    return "\n".join(lines)
+    rows = [
+        (job, f"{n_receipts:,}", *(f"{figure:,.1f}" for figure in jobs[job]))
+        for job in JOBS
+        for n_receipts, jobs in costs.items()
+    ]
+    for less, more in itertools.pairwise(costs):
+        for job in JOBS:
+            growth = (after / before for before, after in zip(costs[less][job], costs[more][job], strict=True))
+            rows.append((job, f"x {more / less:.2f}", *(f"x {figure:.2f}" for figure in growth)))
+    return tabulate(rows, ("job", "receipts", "s", "s of processor", "peak MiB"), disable_numparse=True)
 
 
 def size(folder: Path, n_receipts: int) -> list[str]:
@@ -183,10 +136,10 @@ def main(settings: Settings) -> None:
     for n_receipts in settings.receipts:
         folder = settings.workdir / str(n_receipts)
         make_chain(folder, n_receipts)
-        costs[n_receipts] = {job: run_job(job, folder, settings) for job in JOBS}
+        costs[n_receipts] = {job: run_job(job, folder) for job in JOBS}
         sizes += size(folder, n_receipts)
         shutil.rmtree(folder)
-    print(f"{settings.master}, driver memory {settings.driver_memory}, {os.cpu_count()} cores")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     print(table(costs))
     print("\n".join(sizes))
 
