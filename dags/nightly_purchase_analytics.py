@@ -42,8 +42,8 @@ all tables: a task that reads one of their files at that moment fails and is ret
 - Airflow Variables `bread_salt_landing`, `bread_salt_warehouse` (paths or URIs) and `bread_salt_model` (a
   folder: `<store>/current` where `train_age_model` runs), or in the environment as
   `AIRFLOW_VAR_BREAD_SALT_LANDING` and so on.
-- Connection `spark_default` as JSON, `{"conn_type": "spark", "host": "spark://HOST:7077"}`. Without it the
-  jobs run locally, `local[*]`. `spark-submit` on the `PATH`. In cluster deploy mode (on YARN and Kubernetes
+- Connection `spark_default` of `score_photos` as JSON, `{"conn_type": "spark", "host": "spark://HOST:7077"}`. Without
+  it the job runs locally, `local[*]`. `spark-submit` on the `PATH`. In cluster deploy mode (on YARN and Kubernetes
   only, because Spark's own clusters run no Python driver there) the job's exit code is read from the output of
   `spark-submit`; if the output does not show it, a job with wrong input is retried in vain. Kubernetes needs the Python
   package `apache-airflow-providers-cncf-kubernetes`.
@@ -60,7 +60,7 @@ all tables: a task that reads one of their files at that moment fails and is ret
   conditions in `sql/auditor/README.md`, such as a data protection impact assessment.
 - `BREAD_SALT_MAX_LINE_FIGURE`: the largest amount and quantity of a receipt line, for a currency with small units.
   Default: 1,000,000.
-- `BREAD_SALT_DRIVER_MEMORY`: memory of each Spark driver. Default: `4g`.
+- `BREAD_SALT_DRIVER_MEMORY`: memory of the Spark driver of `score_photos`. Default: `4g`.
 - `BREAD_SALT_TIME_ZONE`: the chain's time zone, such as `Europe/Vienna`. Default: `UTC`.
 - `BREAD_SALT_PYTHON`: the interpreter, on workers and executors, in which this project is installed. Default:
   the interpreter that runs Airflow.

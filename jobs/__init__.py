@@ -1,1 +1,1 @@
-"""The nightly steps, each a spark-submit program and a `python -m` module alike."""
+"""Programs, one a file, for `python -m`; `score_photos` for `spark-submit` too."""

@@ -1,1 +1,1 @@
-"""Input and output of the jobs: table schemas, landing zone, warehouse, quarantine, Spark session and DuckDB."""
+"""Input and output of the jobs: table schemas, landing zone, warehouse, Spark session and DuckDB."""

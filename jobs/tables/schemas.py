@@ -1,6 +1,6 @@
 """The Arrow schema of every table of the landing zone and the warehouse, in the column order of the contract.
 
-Parquet footers (checked before Spark starts), Spark (`from_arrow_schema`), Delta and DuckDB all use Arrow schemas.
+Parquet footers, Delta and DuckDB all use Arrow schemas.
 Timestamps are UTC in microseconds, ages in years, amounts in the currency of the store.
 """
 
