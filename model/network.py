@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import ResNet, ResNet50_Weights, resnet50
 
 from model.cli import InputError, short
+from model.resnet import ResNet
 
 N_AGES = 101
 """Bins of the distribution: ages 0 to 100."""
@@ -57,7 +57,7 @@ class AgeNetwork(nn.Module):
     def __init__(self, config: NetworkConfig, backbone: ResNet | None = None) -> None:
         super().__init__()
         self.config = config
-        self.backbone: ResNet = backbone or resnet50(weights=None)
+        self.backbone = backbone or ResNet()
         self.backbone.fc = nn.Identity()
         self.top = nn.Linear(2048, N_AGES if config.head == "distribution" else 1)
         self.mean: Tensor
@@ -201,19 +201,22 @@ def pretrained_backbone(source: str) -> tuple[ResNet, str]:
     """
     if source == "auto":
         try:
+            # Here, because the import takes as long as that of torch. It fails beside a torch build of another kind.
+            from torchvision.models import ResNet50_Weights  # noqa: PLC0415
+
             # Before a network is built, so that after a failure the same random numbers are drawn as for `none`.
             state = ResNet50_Weights.IMAGENET1K_V2.get_state_dict(check_hash=True)
-        except (OSError, RuntimeError, HTTPException) as error:
+        except (ImportError, OSError, RuntimeError, HTTPException) as error:
             print(f"ImageNet weights can't be downloaded ({error}); starting with random weights")
             return _random_backbone(), "none: random weights, ImageNet weights could not be downloaded"
-        backbone = resnet50(weights=None)
+        backbone = ResNet()
         backbone.load_state_dict(state)
         return backbone, "ImageNet (torchvision IMAGENET1K_V2)"
     if source == "none":
         return _random_backbone(), "none: random weights"
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
-        backbone = resnet50(weights=None)
+        backbone = ResNet()
         backbone.load_state_dict(state)
     except (OSError, EOFError, UnpicklingError, RuntimeError, AttributeError, TypeError) as error:
         raise InputError(
@@ -226,4 +229,4 @@ def pretrained_backbone(source: str) -> tuple[ResNet, str]:
 def _random_backbone() -> ResNet:
     # Each residual block starts as the identity, which makes the first epochs of a deep network easier (Goyal et al.
     # 2017).
-    return resnet50(weights=None, zero_init_residual=True)
+    return ResNet(zero_init_residual=True)
