@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,36 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.cli import InputError, short
+from model.config import N_AGES, NetworkConfig
 from model.resnet import ResNet
-
-N_AGES = 101
-"""Bins of the distribution: ages 0 to 100."""
-
-Head = Literal["distribution", "scalar"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """Everything needed to rebuild the network; stored in `model.json`."""
-
-    head: Head = "distribution"
-    """`distribution` over ages 0-100, decoded to its median, or `scalar`: years, as in the original study."""
-    image_size: int
-    """Side of the square input, pixels."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Mean of the ImageNet pixels, red, green and blue, scaled to 0-1: pretrained weights expect it."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Standard deviations of the same."""
-
-    def __post_init__(self) -> None:
-        if self.head not in get_args(Head):
-            raise InputError(f"head is {self.head!r}; it must be one of {', '.join(get_args(Head))}")
-        if type(self.image_size) is not int or not 32 <= self.image_size <= 512:
-            raise InputError(f"image_size is {self.image_size!r:.80} pixels; it must be a whole number from 32 to 512")
-        for name, values, least in (("mean", self.mean, -1000), ("std", self.std, 0)):
-            are_usable = all(type(value) in (int, float) and least < value < 1000 for value in values)
-            if len(values) != 3 or not are_usable:
-                raise InputError(f"{name} is {values!r:.80}; it must be three numbers between {least} and 1000")
 
 
 class AgeNetwork(nn.Module):
