@@ -12,15 +12,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm import tqdm
 
 from model import kernel
 from model.cli import InputError
-from model.network import N_AGES
-from model.photos.data import read_labels
+from model.config import N_AGES
 from model.photos.image_file import UnreadablePhotoError
-from model.predict import AgePredictor, score_photos
-from model.release import contents
+from model.predict import score_photos
+from model.release import checkpoint
 
 HELD_OUT = "held_out"
 KERNEL_PHOTOS = "kernel_photos"
@@ -67,9 +65,9 @@ def of_held_out(model: Path) -> AgeErrors:
     Raises:
         InputError: the file is not a table with the columns `real_age`, 0 to 100, and `age_years`.
     """
-    path = model / contents.HELD_OUT
+    path = model / checkpoint.HELD_OUT
     if not path.is_file():
-        return _no_pairs(f"{model} has no {contents.HELD_OUT}")
+        return _no_pairs(f"{model} has no {checkpoint.HELD_OUT}")
     if not os.access(path, os.R_OK):
         return _no_pairs(f"{path} is readable by its owner and group only")
     try:
@@ -113,6 +111,13 @@ def of_photos(model: Path, folder: Path) -> AgeErrors:
         InputError: the folder is not a labelled set, no photo is left, or the model folder does not list its training
             photos.
     """
+    # Here, because without such photos the driver needs neither torch nor what writes a model folder.
+    from tqdm import tqdm  # noqa: PLC0415
+
+    from model.photos.data import read_labels  # noqa: PLC0415
+    from model.predictor import AgePredictor  # noqa: PLC0415
+    from model.release import contents  # noqa: PLC0415
+
     learnt = contents.training_digests(model)
     labelled = read_labels(folder)
     if not (folder / "final_files").is_dir():

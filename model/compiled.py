@@ -11,13 +11,11 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.optimization import fuse
 
-from model import precision
+from model import precision, resnet
 from model.network import AgeNetwork
 from model.release import checkpoint
 
@@ -79,17 +77,18 @@ def prepare(folder: Path) -> str:
     return f"{device_and_precision}, compiled"
 
 
-def folded(network: AgeNetwork, dtype: torch.dtype) -> Any:
+def folded(network: AgeNetwork, dtype: torch.dtype) -> AgeNetwork:
     """Return the network with batch normalisation folded into its convolutions, and the backbone in `dtype`."""
-    folded: Any = fuse(network)
+    folded = resnet.folded(network)
     folded.backbone.to(dtype)
     return folded.to(memory_format=torch.channels_last)
 
 
 def path(folder: Path, model_version: str, dtype: torch.dtype) -> Path:
     """Return the path of the package of a model folder for this kind of processor, this torch and this network."""
+    code = inspect.getsource(AgeNetwork) + inspect.getsource(resnet)
     # The capability, because ATEN_CPU_CAPABILITY limits the instructions that Inductor generates.
-    target = inspect.getsource(AgeNetwork) + platform.machine() + torch.backends.cpu.get_cpu_capability()
+    target = code + platform.machine() + torch.backends.cpu.get_cpu_capability()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         target += next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")

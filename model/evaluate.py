@@ -26,7 +26,7 @@ from model.evaluation.tables import all_tables, title
 from model.pages import page
 from model.pages.page import Photo, svg_uri
 from model.photos.data import LabelledPhotos, read_labels
-from model.predict import AgePredictor, network_output
+from model.predictor import AgePredictor, network_output
 from model.release import checkpoint, contents
 
 N_WORST = 25

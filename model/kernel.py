@@ -7,23 +7,22 @@ errors themselves over neighbouring ages would add the change of the mean within
 Sources: local polynomials: Fan and Gijbels 1996, "Local Polynomial Modelling and Its Applications"; standard deviation
 from squared residuals: Fan and Yao 1998, Biometrika 85; distribution of the residuals around a local mean: Hyndman,
 Bashtannyk and Grunwald 1996, Journal of Computational and Graphical Statistics 5; rescaling of a smoothed distribution:
-Jones 1991, Statistics and Probability Letters 12; bootstrap of pairs: Efron 1979, Annals of Statistics 7. NumPy and
-SciPy only: the nightly jobs import this without torch.
+Jones 1991, Statistics and Probability Letters 12; bootstrap of pairs: Efron 1979, Annals of Statistics 7. NumPy
+only: the nightly jobs import this without torch.
 """
 
 import hashlib
+import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+
+from model.config import N_AGES
 
 __all__ = ["MIN_PAIRS", "N_AGES", "Floats", "band_shares", "fit", "moments", "replicates", "version"]
 
 Floats = npt.NDArray[np.float64]
 Ages = npt.NDArray[np.int64]
-
-N_AGES = 101
-"""Ages 0 to 100, completed years: rows and columns of a kernel."""
 
 MIN_PAIRS = 200
 """Fewest pairs from which published figures are corrected. With 200 photos of the tills, corrected indices
@@ -51,6 +50,13 @@ those on labelled photos."""
 
 _SCORES = np.linspace(-8, 8, 801)  # of the standardised errors, where their distribution is tabulated
 _YEARS = np.arange(N_AGES)
+
+_STEP = _SCORES[1] - _SCORES[0]
+_NORMAL = np.array(
+    [math.erfc(-n * _STEP / SHAPE_SMOOTHING / math.sqrt(2)) / 2 for n in range(1 - len(_SCORES), len(_SCORES))]
+)
+_SMOOTHED = np.array([_NORMAL[len(_SCORES) - 1 - n :][: len(_SCORES)] for n in range(len(_SCORES))])  # (801, 801)
+"""Row n: the distribution of a score `_SCORES[n]`, smoothed."""
 
 
 def fit(true_years: Ages, estimated_years: Floats) -> Floats:
@@ -185,15 +191,14 @@ class _Pairs:
         """Return the kernel (101, 101) of the errors, multiplied by `scale` and shifted by `shift` years."""
         mean, spread = self.moments(counts)
         score = (self._error - mean[self._age]) / spread[self._age]
-        step = _SCORES[1] - _SCORES[0]
-        column = np.clip(np.rint((score - _SCORES[0]) / step), 0, len(_SCORES) - 1).astype(np.int64)
+        column = np.clip(np.rint((score - _SCORES[0]) / _STEP), 0, len(_SCORES) - 1).astype(np.int64)
         n_scores = np.bincount(self._age * len(_SCORES) + column, counts, minlength=N_AGES * len(_SCORES))
         weighted = self._weight @ n_scores.reshape(N_AGES, len(_SCORES))
         share = weighted / weighted.sum(axis=1, keepdims=True)  # (101 ages, 801 scores)
         centre = share @ _SCORES
         # Smoothing adds the square of its width to the variance.
         deviation = np.sqrt(np.maximum(share @ _SCORES**2 - centre**2, 0) + SHAPE_SMOOTHING**2)
-        cumulative = share @ special.ndtr((_SCORES - _SCORES[:, None]) / SHAPE_SMOOTHING)
+        cumulative = share @ _SMOOTHED
         edges = (_YEARS[:-1] + 0.5 - (_YEARS + scale * mean + shift)[:, None]) / (scale * spread)[:, None]  # (101, 100)
         places = centre[:, None] + deviation[:, None] * edges
         below = np.array(

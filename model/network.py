@@ -10,45 +10,16 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import ResNet, ResNet50_Weights, resnet50
 
 from model.cli import InputError, short
-
-N_AGES = 101
-"""Bins of the distribution: ages 0 to 100."""
-
-Head = Literal["distribution", "scalar"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """Everything needed to rebuild the network; stored in `model.json`."""
-
-    head: Head = "distribution"
-    """`distribution` over ages 0-100, decoded to its median, or `scalar`: years, as in the original study."""
-    image_size: int
-    """Side of the square input, pixels."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Mean of the ImageNet pixels, red, green and blue, scaled to 0-1: pretrained weights expect it."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Standard deviations of the same."""
-
-    def __post_init__(self) -> None:
-        if self.head not in get_args(Head):
-            raise InputError(f"head is {self.head!r}; it must be one of {', '.join(get_args(Head))}")
-        if type(self.image_size) is not int or not 32 <= self.image_size <= 512:
-            raise InputError(f"image_size is {self.image_size!r:.80} pixels; it must be a whole number from 32 to 512")
-        for name, values, least in (("mean", self.mean, -1000), ("std", self.std, 0)):
-            are_usable = all(type(value) in (int, float) and least < value < 1000 for value in values)
-            if len(values) != 3 or not are_usable:
-                raise InputError(f"{name} is {values!r:.80}; it must be three numbers between {least} and 1000")
+from model.config import N_AGES, NetworkConfig
+from model.resnet import ResNet
 
 
 class AgeNetwork(nn.Module):
@@ -57,7 +28,7 @@ class AgeNetwork(nn.Module):
     def __init__(self, config: NetworkConfig, backbone: ResNet | None = None) -> None:
         super().__init__()
         self.config = config
-        self.backbone: ResNet = backbone or resnet50(weights=None)
+        self.backbone = backbone or ResNet()
         self.backbone.fc = nn.Identity()
         self.top = nn.Linear(2048, N_AGES if config.head == "distribution" else 1)
         self.mean: Tensor
@@ -201,19 +172,22 @@ def pretrained_backbone(source: str) -> tuple[ResNet, str]:
     """
     if source == "auto":
         try:
+            # Here, because the import takes as long as that of torch. It fails beside a torch build of another kind.
+            from torchvision.models import ResNet50_Weights  # noqa: PLC0415
+
             # Before a network is built, so that after a failure the same random numbers are drawn as for `none`.
             state = ResNet50_Weights.IMAGENET1K_V2.get_state_dict(check_hash=True)
-        except (OSError, RuntimeError, HTTPException) as error:
+        except (ImportError, OSError, RuntimeError, HTTPException) as error:
             print(f"ImageNet weights can't be downloaded ({error}); starting with random weights")
             return _random_backbone(), "none: random weights, ImageNet weights could not be downloaded"
-        backbone = resnet50(weights=None)
+        backbone = ResNet()
         backbone.load_state_dict(state)
         return backbone, "ImageNet (torchvision IMAGENET1K_V2)"
     if source == "none":
         return _random_backbone(), "none: random weights"
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
-        backbone = resnet50(weights=None)
+        backbone = ResNet()
         backbone.load_state_dict(state)
     except (OSError, EOFError, UnpicklingError, RuntimeError, AttributeError, TypeError) as error:
         raise InputError(
@@ -226,4 +200,4 @@ def pretrained_backbone(source: str) -> tuple[ResNet, str]:
 def _random_backbone() -> ResNet:
     # Each residual block starts as the identity, which makes the first epochs of a deep network easier (Goyal et al.
     # 2017).
-    return resnet50(weights=None, zero_init_residual=True)
+    return ResNet(zero_init_residual=True)

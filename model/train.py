@@ -22,9 +22,10 @@ from tqdm import tqdm
 
 from model import precision
 from model.cli import InputError, run
-from model.network import AgeNetwork, NetworkConfig, pretrained_backbone
+from model.config import NetworkConfig
+from model.network import AgeNetwork, pretrained_backbone
 from model.photos.data import HELD_OUT_SHARE, LabelledPhotos, read_labels
-from model.predict import AgePredictor, network_output
+from model.predictor import AgePredictor, network_output
 from model.release import checkpoint, contents
 from model.training.epoch import held_out_mae, train_one_epoch
 from model.training.progress import Progress, Stateful, exclusive

@@ -102,8 +102,8 @@ ROOMS = {
     "jobs/tables": {"jobs.tables", "model.cli", "sql"},
     "jobs/stats": {"jobs.stats"},
     "jobs/sample": {"jobs.sample", "jobs.tables.bands", "jobs.tables.schemas", "model.cli"},
-    "model/photos": {"model.photos", "model.network", "model.cli"},
-    "model/study": {"model.study", "model.evaluation", "model.network", "model.photos", "model.pages", "model.cli"},
+    "model/photos": {"model.photos", "model.config", "model.cli"},
+    "model/study": {"model.study", "model.evaluation", "model.config", "model.photos", "model.pages", "model.cli"},
     "model/pages": {"model.pages", "model.photos", "model.cli"},
 }
 """What a room may import of ours."""

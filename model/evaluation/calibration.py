@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from scipy import special
 from torch import Tensor
 
-from model.evaluation.metrics import Ages
-from model.network import N_AGES, quantile
+from model.config import N_AGES
+from model.evaluation.curves import NODE_YEARS, SCORES, Curves
+from model.network import quantile
 
-FILE = "calibration.json"
-
-NODE_YEARS = 5
-"""Curves are stored for predicted ages 0, 5, ... 100 and interpolated in between."""
+Ages = npt.NDArray[np.int64]
 
 BANDWIDTH_YEARS = 5.0
 """A curve weights photos by a normal kernel of this width around its predicted age, years. Of 2, 3, 5, 8 and 12,
@@ -30,10 +28,6 @@ cross-fitted on 1,653 photos, 8 has the best score (CRPS 3.619; 5: 3.621, 3: 3.6
 
 PRIOR_PHOTOS = 10.0
 """Weight of the curve of all photos in each curve, as a number of photos."""
-
-SCORES = np.linspace(-4.5, 4.5, 91)
-"""Points of a curve, as quantiles of the normal distribution. If a network's distributions are far too narrow, most
-labels are in their outermost millionths; steps of one percent are too coarse there."""
 
 N_FOLDS = 10
 
@@ -65,29 +59,13 @@ class Calibration:
         return Calibration(curves=self.curves.to(device), n_photos=self.n_photos)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content of `calibration.json` that `from_json` reads."""
+        """Return the content of `calibration.json` that `curves.parse` reads."""
         return {"curves": np.round(self.curves.double().numpy(), 7).tolist(), "n_photos": self.n_photos}
 
     @staticmethod
-    def from_json(stored: dict[str, Any]) -> "Calibration":
-        """Return the calibration that `to_json` wrote.
-
-        Raises:
-            ValueError: these are no curves that rise from 0 to 1, or no number of photos.
-        """
-        try:
-            curves, n_photos = torch.tensor(stored["curves"], dtype=torch.float32), stored["n_photos"]
-        except (KeyError, TypeError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"curves and n_photos are wanted: {type(error).__name__} {error}") from None
-        if type(n_photos) is not int or n_photos < 0:
-            raise ValueError(f"n_photos is {n_photos!r:.80}; it must be a whole number, at least 0")
-        wanted = (len(range(0, N_AGES, NODE_YEARS)), len(SCORES))
-        if curves.shape != wanted:
-            raise ValueError(f"curves have the shape {tuple(curves.shape)}; wanted {wanted}")
-        # NaN is neither below nor above, so it fails too.
-        if not ((curves.diff(dim=1) >= 0).all() and (curves[:, 0] == 0).all() and (curves[:, -1] == 1).all()):
-            raise ValueError("a curve does not rise from 0 to 1")
-        return Calibration(curves=curves, n_photos=n_photos)
+    def of(stored: Curves) -> "Calibration":
+        """Return the calibration of stored curves."""
+        return Calibration(curves=torch.from_numpy(stored.values), n_photos=stored.n_photos)
 
 
 def fit(mass: Tensor, ages: Ages) -> Calibration:
@@ -104,7 +82,7 @@ def fit(mass: Tensor, ages: Ages) -> Calibration:
     rows = np.arange(len(ages))
     after = cumulative[rows, ages]
     before = np.where(ages > 0, cumulative[rows, ages - 1], 0)
-    levels = special.ndtr(SCORES)
+    levels = torch.special.ndtr(torch.from_numpy(SCORES)).numpy()
     passed = np.clip((levels - before[:, None]) / np.maximum(after - before, 1e-9)[:, None], 0, 1)  # (N, 91)
     # Two photos for which the network is right keep the ends of the curve away from 0 and 1.
     curve_of_all = (passed.sum(axis=0) + 2 * levels) / (len(ages) + 2)
@@ -136,15 +114,3 @@ def _folds(n: int) -> Iterator[Tensor]:
 def dump(calibration: Calibration | None) -> str:
     """Return the text of `calibration.json`."""
     return json.dumps({"calibration": calibration and calibration.to_json()}) + "\n"
-
-
-def parse(content: Any) -> Calibration | None:
-    """Return the calibration of the content of `calibration.json`; None for a model without a distribution.
-
-    Raises:
-        ValueError: `dump` did not write it.
-    """
-    if not isinstance(content, dict) or "calibration" not in content:
-        raise ValueError("it lacks the entry calibration")
-    stored = content["calibration"]
-    return None if stored is None else Calibration.from_json(stored)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from model.cli import InputError
-from model.network import N_AGES
+from model.config import N_AGES
 from model.photos.decoding import Pixels, decode_photo
 from model.photos.duplicates import THUMBNAIL_SIZE, near_duplicates
 from model.photos.image_file import UnreadablePhotoError

@@ -12,22 +12,28 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import save_file
 
 from model.cli import InputError, short
-from model.network import AgeNetwork, NetworkConfig
+from model.config import NetworkConfig
+from model.evaluation.curves import Curves, parse
+
+if TYPE_CHECKING:
+    from model.network import AgeNetwork
 
 WEIGHTS = "weights.safetensors"
 MODEL_JSON = "model.json"
+CALIBRATION = "calibration.json"
 
 MAX_JSON_BYTES = 2**20
 """Of `model.json` and other JSON files of the folder; they have some 10 kB."""
 
-PRIVATE = ("held_out.csv", "learnt_photos.txt")
+HELD_OUT, TRAINING = "held_out.csv", "learnt_photos.txt"
+
+PRIVATE = (HELD_OUT, TRAINING)
 """Files that reveal whether a photo was in the labelled set: readable by owner and group, not needed to score."""
 
 
@@ -50,7 +56,7 @@ def check_replaceable(folder: Path) -> None:
         )
 
 
-def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mapping[str, str] | None = None) -> str:
+def save(folder: Path, network: "AgeNetwork", facts: dict[str, Any], files: Mapping[str, str] | None = None) -> str:
     """Write a model folder and return its version.
 
     Args:
@@ -63,7 +69,7 @@ def save(folder: Path, network: AgeNetwork, facts: dict[str, Any], files: Mappin
     draft, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("draft", "old"))
     shutil.rmtree(draft, ignore_errors=True)  # of an interrupted run
     draft.mkdir()
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    weights = {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
     save_file(weights, draft / WEIGHTS)
     (draft / WEIGHTS).chmod(mode(WEIGHTS))  # safetensors makes it readable by its owner only
     for name, text in (files or {}).items():
@@ -163,32 +169,69 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not valid JSON: {error}") from None
 
 
-def load(folder: Path) -> AgeNetwork:
+def config(folder: Path) -> NetworkConfig:
+    """Return the network's settings from `model.json`.
+
+    Raises:
+        InputError: they are impossible.
+    """
+    settings = read_model_json(folder)["network"]
+    try:
+        return NetworkConfig(**{**settings, "mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
+    except (KeyError, TypeError) as error:
+        raise _do_not_fit(folder, error) from None
+
+
+def curves(folder: Path) -> Curves | None:
+    """Return the curves of the folder's calibration; None where it has none.
+
+    Raises:
+        InputError: `calibration.json` can't be used.
+    """
+    # A calibration file that is not part of the version must not change the results of that version.
+    if CALIBRATION not in read_model_json(folder)["sha256"]:
+        return None
+    path = folder / CALIBRATION
+    try:
+        return parse(read_json(path))
+    except ValueError as error:
+        raise InputError(f"{path} can't be used: {error}") from None
+
+
+def load(folder: Path) -> "AgeNetwork":
     """Rebuild the network of a model folder: float32, on the CPU, in evaluation mode.
 
     Raises:
         InputError: as `version`, or the weights do not fit the network that `model.json` describes.
     """
+    from safetensors.torch import load_file  # noqa: PLC0415
+
+    from model.network import AgeNetwork  # noqa: PLC0415
+
     version(folder)
-    settings = read_model_json(folder)["network"]
+    network = AgeNetwork(config(folder)).eval()
     try:
-        config = NetworkConfig(**{**settings, "mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
-        network = AgeNetwork(config).eval()
         _check_size(folder / WEIGHTS, network)
         network.load_state_dict(load_file(folder / WEIGHTS))
-    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"the weights of {folder} do not fit its {MODEL_JSON}: {short(error)}") from None
+    except (RuntimeError, SafetensorError) as error:
+        raise _do_not_fit(folder, error) from None
     _check_finite(folder, network)
     return network
 
 
-def _check_size(weights: Path, network: AgeNetwork) -> None:
+def _do_not_fit(folder: Path, error: Exception) -> InputError:
+    return InputError(f"the weights of {folder} do not fit its {MODEL_JSON}: {short(error)}")
+
+
+def _check_size(weights: Path, network: "AgeNetwork") -> None:
     n_bytes, largest = weights.stat().st_size, 2 * sum(value.nbytes for value in network.state_dict().values())
     if n_bytes > largest:
         raise RuntimeError(f"{n_bytes} bytes, at most {largest} wanted")
 
 
-def _check_finite(folder: Path, network: AgeNetwork) -> None:
+def _check_finite(folder: Path, network: "AgeNetwork") -> None:
+    import torch  # noqa: PLC0415
+
     wrong = [name for name, value in network.state_dict().items() if not value.isfinite().all()]
     # A grey picture, because finite weights, such as a negative variance, can give an output that is none.
     with torch.no_grad():

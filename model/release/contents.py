@@ -19,7 +19,7 @@ from model.pages.templates import environment
 from model.photos.data import LabelledPhotos
 from model.release import checkpoint
 
-HELD_OUT, TRAINING = checkpoint.PRIVATE
+HELD_OUT, TRAINING = checkpoint.HELD_OUT, checkpoint.TRAINING
 CARD = "MODEL_CARD.md"
 
 MIN_PHOTOS = 30
@@ -57,7 +57,7 @@ def complete(
     )
     curves = None if predicted.uncalibrated is None else calibration.fit(predicted.uncalibrated, ages)
     return facts, {
-        calibration.FILE: calibration.dump(curves),
+        checkpoint.CALIBRATION: calibration.dump(curves),
         HELD_OUT: rows.to_csv(index=False),
         TRAINING: "".join(f"{digest}\n" for digest in sorted(training.digests)),
         CARD: model_card(facts, all_tables(predicted, held_out.attributes, constant=constant)),

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from model.config import N_AGES
 from model.evaluation.metrics import BANDS, Ages, Floats, Interval, Range, mean_interval
-from model.network import N_AGES
 from model.photos.data import HELD_OUT_SHARE
 
 SHARES: dict[str, Range] = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from model.cli import InputError
-from model.network import Head
+from model.config import Head
 
 Preset = Literal["quick", "full", "original"]
 

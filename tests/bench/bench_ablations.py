@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -81,7 +80,7 @@ def wider_with_age(stack: ExitStack, _: np.ndarray) -> None:
 
 
 def random_residuals(stack: ExitStack, _: np.ndarray) -> None:
-    stack.enter_context(mock.patch.object(network, "_random_backbone", partial(network.resnet50, weights=None)))
+    stack.enter_context(mock.patch.object(network, "_random_backbone", network.ResNet))
 
 
 def head_without_ages(stack: ExitStack, _: np.ndarray) -> None:

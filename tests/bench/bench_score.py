@@ -24,9 +24,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from model.network import AgeNetwork, NetworkConfig
+from model.config import NetworkConfig
+from model.network import AgeNetwork
 from model.photos.decoding import decode_photo
-from model.predict import AgePredictor, prepare, score_photos
+from model.predict import prepare, score_photos
+from model.predictor import AgePredictor
 from model.release import checkpoint
 
 DEFAULT_BATCH_SIZES = {"cuda": [64, 128, 256, 512, 1024], "cpu": [32]}

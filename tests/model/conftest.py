@@ -2,34 +2,33 @@ import io
 import sys
 import tempfile
 from dataclasses import replace
-from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
-from torchvision.models.resnet import Bottleneck, ResNet
 
 from model import network, precision, predict, promote, train
 from model.network import AgeNetwork, NetworkConfig
 from model.photos.decoding import decode_photo
 from model.release import checkpoint
+from model.resnet import ResNet
 from model.training.recipe import Recipe
 
 IMAGE_SIZE = 32
 
 
-def shallow_resnet(*, weights=None, zero_init_residual=False):
+def shallow_resnet(*, zero_init_residual=False):
     """A ResNet with one narrow block per stage and the same 2048 features: a tenth of the time and of the file size.
 
     Its batch statistics are those of the last batch, because tests train for a few steps only.
     """
-    assert weights is None
-    norm_layer = partial(torch.nn.BatchNorm2d, momentum=1.0)
-    return ResNet(
-        Bottleneck, [1, 1, 1, 1], width_per_group=16, norm_layer=norm_layer, zero_init_residual=zero_init_residual
-    )
+    shallow = ResNet(n_blocks=(1, 1, 1, 1), width=16, zero_init_residual=zero_init_residual)
+    for module in shallow.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    return shallow
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -49,7 +48,7 @@ def on_cpu(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _shallow(monkeypatch):
-    monkeypatch.setattr(network, "resnet50", shallow_resnet)
+    monkeypatch.setattr(network, "ResNet", shallow_resnet)
 
 
 @pytest.fixture(scope="session")
@@ -131,7 +130,7 @@ def compiled_model(tmp_path_factory, untrained):
     checkpoint.save(root / "age", untrained(), {})
     (root / "tmp").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "resnet50", shallow_resnet)
+        patch.setattr(network, "ResNet", shallow_resnet)
         patch.setenv("TMPDIR", str(root / "tmp"))
         patch.setattr(tempfile, "tempdir", None)
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(root / "inductor"))

@@ -6,6 +6,7 @@ import pytest
 from model import age_errors, kernel
 from model.cli import InputError
 from model.photos.data import read_labels
+from model.predictor import AgePredictor
 from model.release import checkpoint
 
 HEADER = "file_name,digest,real_age,age_years\n"
@@ -82,7 +83,7 @@ def test_kernel_photos_have_the_ages_of_the_nightly_scores(model, labelled_set):
     folder = labelled_set([20, 30, 40])
     errors = age_errors.read(model(learnt_photos__txt=""), folder)
     scores = age_errors.score_photos(
-        age_errors.AgePredictor(model()),
+        AgePredictor(model()),
         ["0.jpg", "1.jpg", "2.jpg"],
         lambda name: (folder / "final_files" / name).read_bytes(),
         n_threads=1,

@@ -35,7 +35,7 @@ def test_without_internet_access_the_weights_are_random(monkeypatch):
 
 
 def test_imagenet_weights_are_used_where_they_can_be_downloaded(monkeypatch):
-    state = network.resnet50(weights=None).state_dict()
+    state = network.ResNet().state_dict()
     monkeypatch.setattr(ResNet50_Weights, "get_state_dict", lambda *_, **__: state)
     backbone, description = pretrained_backbone("auto")
     assert description == "ImageNet (torchvision IMAGENET1K_V2)"

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from model import compiled, precision, predict
-from model.predict import AgePredictor, score_photos
+from model.predict import score_photos
+from model.predictor import AgePredictor
 from model.release import checkpoint
 
 N_PHOTOS = 11

@@ -11,14 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from model import evaluate, kernel, train
+from model import evaluate, kernel, predict, train
 from model.cli import InputError
 from model.evaluate import Settings, not_trained_on
 from model.evaluation import metrics
 from model.evaluation.metrics import BANDS
 from model.network import decode
 from model.photos.data import read_labels
-from model.predict import AgePredictor, network_output, score_photos
+from model.predictor import AgePredictor, network_output
 from model.release import checkpoint, contents
 from model.training.recipe import Recipe
 
@@ -115,7 +115,7 @@ def test_evaluation_and_scoring_predict_the_same_age(trained, faces):
     photos = read_labels(faces)
     predictor = AgePredictor(trained(), batch_size=7)
     ages = decode(network_output(predictor, photos), predictor.calibration).age_years
-    scores = score_photos(
+    scores = predict.score_photos(
         AgePredictor(trained(), batch_size=4),
         photos.file_names,
         lambda name: (faces / "final_files" / name).read_bytes(),

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from torchvision.models import resnet50
 
 from model.cli import InputError
 from model.network import N_AGES, AgeNetwork, NetworkConfig, decode, loss
+from model.resnet import ResNet
 
 
 def logits(shares):
@@ -115,7 +115,7 @@ def test_loss_of_the_scalar_head_is_the_absolute_error():
 
 def test_backbone_is_a_resnet_50_without_its_top():
     with torch.device("meta"):
-        network = AgeNetwork(NetworkConfig(image_size=64), resnet50(weights=None))
+        network = AgeNetwork(NetworkConfig(image_size=64), ResNet())
     assert sum(value.numel() for value in network.backbone.parameters()) == 23_508_032
 
 

@@ -13,7 +13,8 @@ from model.evaluation import calibration
 from model.network import decode
 from model.photos.data import read_labels
 from model.photos.decoding import decode_photo
-from model.predict import AgePredictor, PhotoScore, UnreadablePhotoError, score_photos
+from model.predict import PhotoScore, UnreadablePhotoError, score_photos
+from model.predictor import AgePredictor
 from model.release import checkpoint
 
 N_PHOTOS = 11

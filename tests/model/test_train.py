@@ -12,7 +12,8 @@ from model.network import decode
 from model.photos.augment import augment
 from model.photos.data import read_labels
 from model.photos.decoding import decode_photo
-from model.predict import AgePredictor, score_photos
+from model.predict import score_photos
+from model.predictor import AgePredictor
 from model.release import checkpoint, contents
 from model.training import epoch
 from model.training.recipe import Recipe

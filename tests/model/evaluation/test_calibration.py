@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from model.evaluation import calibration
-from model.evaluation.calibration import cross_fitted, fit
+from model.evaluation import calibration, curves
+from model.evaluation.calibration import Calibration, cross_fitted, fit
 from model.evaluation.tables import coverage
 from model.network import N_AGES, quantile
 
@@ -95,13 +95,13 @@ def test_a_single_photo_is_not_changed():
 def test_a_stored_calibration_is_read_back():
     mass, ages = drawn(300, stated=3, actual=6)
     fitted = fit(mass, ages)
-    read = calibration.parse(json.loads(calibration.dump(fitted)))
+    read = Calibration.of(curves.parse(json.loads(calibration.dump(fitted))))
     assert read.n_photos == 300
     assert torch.allclose(read(mass), fitted(mass), atol=1e-4)
-    assert calibration.parse(json.loads(calibration.dump(None))) is None
+    assert curves.parse(json.loads(calibration.dump(None))) is None
 
 
 def test_a_calibration_file_with_the_error_kernel_of_earlier_versions_is_read():
     fitted = fit(*drawn(300, stated=3, actual=6))
     stored = {**json.loads(calibration.dump(fitted)), "error_kernel": {"n_photos": 300}}
-    assert calibration.parse(stored).n_photos == 300
+    assert curves.parse(stored).n_photos == 300
