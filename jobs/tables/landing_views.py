@@ -25,13 +25,18 @@ def create_landing_views(connection: duckdb.DuckDBPyConnection, files: Mapping[s
     """
     connection.execute("CREATE SCHEMA IF NOT EXISTS landing")
     for table, paths in files.items():
-        source = f"__landing_{table}"
-        # DuckDB takes paths as glob patterns.
-        escaped = [re.sub(r"([\[*?])", r"[\1]", path) for path in paths]
-        rows = connection.read_parquet(escaped, union_by_name=True, hive_partitioning=False)
-        rows.create_view(source)
-        columns = ", ".join(LANDING[table].names)
-        connection.execute(f"CREATE OR REPLACE VIEW landing.{table} AS SELECT {columns} FROM {source}")  # noqa: S608 - no user input
+        columns, listed = ", ".join(LANDING[table].names), ", ".join(map(_quoted, paths))
+        # Parquet's statistics leave out NaN. Unless DuckDB expects it, it takes a comparison with NaN for false unseen.
+        options = "union_by_name := true, hive_partitioning := false, can_have_nan := true"
+        connection.execute(
+            f"CREATE OR REPLACE VIEW landing.{table} AS SELECT {columns} FROM read_parquet([{listed}], {options})"  # noqa: S608 - quoted
+        )
+
+
+def _quoted(path: str) -> str:
+    """Return a path as a literal. DuckDB takes paths as glob patterns."""
+    escaped = re.sub(r"([\[*?])", r"[\1]", path).replace("'", "''")
+    return f"'{escaped}'"
 
 
 def local_files(place: Place, files: Mapping[str, Sequence[str]], scratch: Path) -> Mapping[str, Sequence[str]]:
