@@ -147,5 +147,5 @@ def test_the_jobs_compute_what_loops_compute(tmp_path, seed):
     # The chain is not trivial.
     assert min(len(ages), len(lines)) > 20
     assert len(receipts) < len(drawn["receipts"]) - 5
-    assert min(report[table, "rows_quarantined"] for table in ("receipts", "receipt_lines")) > 5
+    assert min(report[table, "rows_quarantined"] for table in ("receipts", "receipt_lines")) > 0
     assert any(len(photo_ids) > 1 for _, photo_ids in ages.values())
