@@ -43,7 +43,7 @@ class Settings(LandingSettings):
             raise InputError(
                 f"--max-line-figure is {self.max_line_figure:g}; it must be above 0 and at most {MAX_LINE_FIGURE:.0f}"
             )
-        # Names without a slash, such as EST, are outdated, and Java does not know all of them.
+        # Names without a slash, such as EST, are outdated.
         known = self.time_zone == "UTC" or ("/" in self.time_zone and self.time_zone in zoneinfo.available_timezones())
         if not known:
             raise InputError(

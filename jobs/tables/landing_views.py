@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -24,13 +25,18 @@ def create_landing_views(connection: duckdb.DuckDBPyConnection, files: Mapping[s
     """
     connection.execute("CREATE SCHEMA IF NOT EXISTS landing")
     for table, paths in files.items():
-        source = f"__landing_{table}"
-        # DuckDB takes paths as glob patterns.
-        escaped = [re.sub(r"([\[*?])", r"[\1]", path) for path in paths]
-        rows = connection.read_parquet(escaped, union_by_name=True, hive_partitioning=False)
-        rows.create_view(source)
-        columns = ", ".join(f"{name} AS {name}" for name in LANDING[table].names)  # the case of names may differ
-        connection.execute(f"CREATE OR REPLACE VIEW landing.{table} AS SELECT {columns} FROM {source}")  # noqa: S608 - no user input
+        columns, listed = ", ".join(LANDING[table].names), ", ".join(map(_quoted, paths))
+        # Parquet's statistics leave out NaN. Unless DuckDB expects it, it takes a comparison with NaN for false unseen.
+        options = "union_by_name := true, hive_partitioning := false, can_have_nan := true"
+        connection.execute(
+            f"CREATE OR REPLACE VIEW landing.{table} AS SELECT {columns} FROM read_parquet([{listed}], {options})"  # noqa: S608 - quoted
+        )
+
+
+def _quoted(path: str) -> str:
+    """Return a path as a literal. DuckDB takes paths as glob patterns."""
+    escaped = re.sub(r"([\[*?])", r"[\1]", path).replace("'", "''")
+    return f"'{escaped}'"
 
 
 def local_files(place: Place, files: Mapping[str, Sequence[str]], scratch: Path) -> Mapping[str, Sequence[str]]:
@@ -51,26 +57,28 @@ def local_files(place: Place, files: Mapping[str, Sequence[str]], scratch: Path)
 
 
 def repaired_files(files: Mapping[str, Sequence[str]], scratch: Path) -> Mapping[str, Sequence[str]]:
-    """Copy files to `scratch`, with U+FFFD for each byte of a text that is not UTF-8.
+    r"""Copy the columns of the contract to `scratch`, with `\xe9` as text for a byte E9 that is not UTF-8.
 
-    Spark and Arrow write such texts, and DuckDB refuses the file. One of them must not stop the night.
+    Spark and Arrow write such texts, and DuckDB refuses the file. One of them must not stop the night. Different ids
+    stay different, and the backslash makes a path unsafe.
     """
     repaired = {}
     for table, paths in files.items():
         repaired[table] = [str(scratch / f"{table}-{number}-repaired.parquet") for number in range(len(paths))]
         for path, target in zip(paths, repaired[table], strict=True):
-            rows = pq.read_table(path)
-            for number, field in enumerate(rows.schema):
-                if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-                    rows = rows.set_column(number, field, _as_utf8(rows[number]))
+            rows = pq.ParquetFile(path).read(LANDING[table].names)
+            for field in LANDING[table]:
+                if field.type == pa.string():
+                    rows = rows.set_column(rows.column_names.index(field.name), field.name, _as_utf8(rows[field.name]))
             pq.write_table(rows, target)
     return repaired
 
 
 def _as_utf8(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    plain = pc.dictionary_decode(texts) if pa.types.is_dictionary(texts.type) else texts
+    raw = plain.cast(pa.large_binary())
     try:
-        texts.validate(full=True)
+        return raw.cast(pa.large_string())
     except pa.ArrowInvalid:
-        raw = texts.cast(pa.large_binary()).to_pylist()
-        return pa.chunked_array([[None if text is None else text.decode(errors="replace") for text in raw]], texts.type)
-    return texts
+        decoded = [None if text is None else text.decode(errors="backslashreplace") for text in raw.to_pylist()]
+        return pa.chunked_array([decoded], pa.large_string())

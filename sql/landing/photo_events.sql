@@ -33,9 +33,9 @@ described AS (
         ) AS missing,
         -- Within two days, in any time zone. The usual cause is a clock that was reset to 1970.
         captured_at BETWEEN $business_date - INTERVAL 36 HOUR AND $business_date + INTERVAL 60 HOUR AS is_on_date,
-        -- Relative, without `..`, an empty part, a scheme, or U+FFFD, which stands for a byte that is no text.
+        -- Relative, without `..`, an empty part, a scheme, or a backslash, which bytes that are no text have too.
         LENGTH(path) <= 1024
-        AND NOT REGEXP_MATCHES(path, '^~|^/|(^|/)\.{0,2}(/|$)|:/|[\\\x00-\x1f\x{FFFD}]|^\s*$') AS is_path_safe
+        AND NOT REGEXP_MATCHES(path, '^~|^/|(^|/)\.{0,2}(/|$)|:/|[\\\x00-\x1f]|^\s*$') AS is_path_safe
     FROM versions
 ),
 

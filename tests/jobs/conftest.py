@@ -1,4 +1,4 @@
-"""Frames with default values, a small chain with photos, a model with random weights, and a warehouse of counts."""
+"""Tables with default values, a small chain with photos, a model with random weights, and a warehouse of counts."""
 
 import datetime as dt
 import hashlib
@@ -11,12 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.pandas.types import from_arrow_schema
 
 import sql
 from jobs import sample_chain
-from jobs.count_purchases import CASHIER_COUNTS
 from jobs.tables.duck import connect
 from jobs.tables.night import DateSettings
 from jobs.tables.schemas import LANDING, WAREHOUSE
@@ -62,14 +59,20 @@ DEFAULTS = {
 }
 
 
-@pytest.fixture
-def rows(spark: SparkSession) -> Callable[..., DataFrame]:
-    """Build a frame of a landing or warehouse table: `rows("receipts", {"receipt_id": "r2"}, ...)`."""
+@pytest.fixture(scope="session")
+def rows() -> Callable[..., pa.Table]:
+    """Build a landing or warehouse table: `rows("receipts", {"receipt_id": "r2"}, ...)`.
 
-    def build(table: str, *partial: dict) -> DataFrame:
-        schema = LANDING[table] if table in LANDING else WAREHOUSE[table].schema
+    With `for_writing` a warehouse table has no columns of its partition.
+    """
+
+    def build(table: str, *partial: dict, for_writing: bool = False) -> pa.Table:
+        if table in LANDING:
+            schema = LANDING[table]
+        else:
+            schema = WAREHOUSE[table].row_schema if for_writing else WAREHOUSE[table].schema
         full = [{name: row.get(name, DEFAULTS.get(name)) for name in schema.names} for row in partial]
-        return spark.createDataFrame(full, from_arrow_schema(schema)).coalesce(1)
+        return pa.Table.from_pylist(full, schema)
 
     return build
 
@@ -161,12 +164,12 @@ def _sum_sales(connection: duckdb.DuckDBPyConnection, sales: str) -> dict[str, p
             IF(goods = 'unrestricted', LEAST(60, age_years), NULL) AS age_capped
         FROM ({sales})"""  # noqa: S608 - our own text
     )
-    statements = {name: sql.load(f"nightly/{name}").format(receipt_goods="receipt_goods") for name in CASHIER_COUNTS}
     return {
-        f"restricted/{name}": connection.sql(f"FROM ({statement}\n) ORDER BY ALL")
+        f"restricted/{name}": connection.sql(sql.load(f"nightly/{name}"))
+        .order("ALL")
         .to_arrow_table()
         .cast(WAREHOUSE[f"restricted/{name}"].row_schema)
-        for name, statement in statements.items()
+        for name in ("cashier_daily_counts", "age_restricted_sales")
     }
 
 

@@ -1,89 +1,82 @@
-"""The steps of `jobs.count_purchases` about cashiers."""
-
-import datetime as dt
+"""What `jobs.count_purchases` counts of cashiers; tests/sql has the cases of its statements."""
 
 import pytest
 
-from jobs.count_purchases import CASHIER_COUNTS, Settings, lacks_cashiers, receipt_goods, sum_receipts, usable_receipts
-from jobs.tables.schemas import LANDING, WAREHOUSE
+from jobs import count_purchases
+from jobs.count_purchases import Settings
 from model.cli import InputError
+from tests.jobs.small_chain import DATE, SmallChain
 
-DATE = dt.date(2026, 11, 9)
+PRODUCTS = {
+    "alcohol without a legal age": ({"min_age": None, "is_alcohol": True}, "alcohol"),
+    "alcohol": ({"min_age": 16, "is_alcohol": True}, "alcohol"),
+    "tobacco": ({"min_age": 16, "is_alcohol": False}, "other_restricted"),
+    "bread": ({"min_age": None, "is_alcohol": False}, "unrestricted"),
+    "alcohol for all ages": ({"min_age": 0, "is_alcohol": True}, "unrestricted"),
+}
 
 
 @pytest.fixture
-def goods(rows):
-    """Return a function that gives the goods of receipts: `goods(receipts=[...], lines=[...], ...)`."""
+def count(tmp_path, rows):
+    """Return a function that counts a landing zone: `count(receipts=[...], receipt_lines=[...], products=[...])`."""
+    chain = SmallChain(tmp_path)
+    chain.finish("match_receipts")
 
-    def build(receipts, lines=({},), products=({},), ages=({},), time_zone="UTC"):
-        frames = [
-            rows(table, *partial)
-            for table, partial in (
-                ("receipts", receipts),
-                ("receipt_lines", lines),
-                ("products", products),
-                ("restricted/receipt_ages", ages),
-            )
-        ]
-        return receipt_goods(*frames, time_zone)
+    def run(*, time_zone="UTC", **landed):
+        for table in ("receipts", "receipt_lines", "products"):
+            chain.land_file(table, rows(table, *landed.get(table, [{}])))
+        chain.run(count_purchases, time_zone=time_zone)
+        return chain
 
-    return build
+    return run
 
 
-def test_usable_receipts_are_those_not_rejected_and_each_occurs_once(rows):
-    receipts = rows(
-        "receipts",
-        {"receipt_id": "good"},
-        {"receipt_id": "twice", "cashier_id": None},
-        {"receipt_id": "twice", "cashier_id": None},
-        {"receipt_id": "conflicting", "cashier_id": "c1"},
-        {"receipt_id": "conflicting", "cashier_id": "c2"},
-        {"receipt_id": "late"},
-        {"receipt_id": None},
-        {"receipt_id": ""},
+def test_the_legal_age_decides_whether_goods_are_restricted(count):
+    chain = count(
+        products=[{"product_id": name} | product for name, (product, _) in PRODUCTS.items()],
+        receipts=[{"receipt_id": name, "cashier_id": name} for name in PRODUCTS],
+        receipt_lines=[{"receipt_id": name, "product_id": name} for name in PRODUCTS],
     )
-    keys = ("conflicting", "conflicting", "late", "?", "")
-    rejected = rows("restricted/quarantine", *({"key": key} for key in keys))
-    used = usable_receipts(receipts, rejected)
-    assert sorted(row.receipt_id for row in used.collect()) == ["good", "twice"]
-    assert set(used.columns) == set(LANDING["receipts"].names)
+    goods = chain.rows("SELECT cashier_id, goods FROM restricted.cashier_daily_counts")
+    assert dict(goods) == {name: goods for name, (_, goods) in PRODUCTS.items()}
 
 
-@pytest.mark.parametrize(
-    ("product", "expected"),
-    [
-        ({"min_age": None, "is_alcohol": True}, "alcohol"),
-        ({"min_age": 16, "is_alcohol": True}, "alcohol"),
-        ({"min_age": 16, "is_alcohol": False}, "other_restricted"),
-        ({"min_age": None, "is_alcohol": False}, "unrestricted"),
-        ({"min_age": 0, "is_alcohol": True}, "unrestricted"),
-    ],
-    ids=["alcohol without a legal age", "alcohol", "tobacco", "bread", "alcohol for all ages"],
-)
-def test_the_legal_age_decides_whether_goods_are_restricted(goods, product, expected):
-    assert [row.goods for row in goods([{"cashier_id": "c1"}], products=[product]).collect()] == [expected]
+def test_a_receipt_has_the_local_hour_of_its_opening(count):
+    hours = {"UTC": 9, "Europe/Madrid": 10, "Asia/Tokyo": 18, "Asia/Kathmandu": 14, "Pacific/Honolulu": 23}
+    for time_zone, hour in hours.items():
+        chain = count(receipts=[{"cashier_id": "c1"}], time_zone=time_zone)
+        assert chain.rows("SELECT hour FROM restricted.cashier_daily_counts") == [(hour,)]
 
 
-def test_a_receipt_has_the_local_hour_of_its_opening(goods):
-    hours = [goods([{}], time_zone=zone).collect()[0].hour for zone in ("UTC", "Europe/Madrid", "Asia/Tokyo")]
-    assert hours == [9, 10, 18]
-
-
-def test_both_tables_of_cashiers_read_the_persisted_receipts(spark, goods):
-    persisted = goods([{"cashier_id": "c1"}]).persist()
-    tables = {table: sum_receipts(spark, table, persisted) for table in CASHIER_COUNTS}
-    for table, frame in tables.items():
-        assert frame.count() == 1
-        assert sorted(frame.columns) == sorted(WAREHOUSE[f"restricted/{table}"].row_schema.names)
-        assert "InMemoryTableScan" in frame._jdf.queryExecution().executedPlan().toString()
-    persisted.unpersist()
-
-
-def test_receipts_of_staffed_tills_without_a_cashier_are_noticed(goods):
+def test_receipts_of_staffed_tills_without_a_cashier_are_noticed(count):
     complete = [{"receipt_id": "r1", "cashier_id": "c1"}, {"receipt_id": "self-checkout", "till_type": "self"}]
-    assert not lacks_cashiers(goods(complete))
-    assert lacks_cashiers(goods([*complete, {"receipt_id": "no cashier"}]))
-    assert not lacks_cashiers(goods([]))
+    cases = [
+        (complete, "none"),
+        ([*complete, {"receipt_id": "no cashier"}], "some"),
+        ([*complete, {"receipt_id": "empty", "cashier_id": ""}], "some"),
+        ([], "none"),
+    ]
+    for receipts, noticed in cases:
+        assert count(receipts=receipts).report("count_purchases")["", "staffed_without_cashier"] == noticed
+
+
+def test_a_rejected_receipt_is_nobodys(count):
+    chain = count()
+    chain.write(
+        "restricted/quarantine", {"key": "?"}, {"key": "conflict"}, {"key": "conflict"}, source_table="receipts"
+    )
+    receipts = [
+        {"receipt_id": "good", "cashier_id": "c1"},
+        {"receipt_id": "twice", "cashier_id": "c1"},
+        {"receipt_id": "twice", "cashier_id": "c1"},
+        {"receipt_id": "conflict", "cashier_id": "c1"},
+        {"receipt_id": "conflict", "cashier_id": "c2"},
+        {"receipt_id": "conflict", "cashier_id": None},
+        {"receipt_id": None, "cashier_id": "c1"},
+    ]
+    count(receipts=receipts)
+    assert chain.rows("SELECT cashier_id, n_receipts FROM restricted.cashier_daily_counts") == [("c1", 2)]
+    assert chain.report("count_purchases")["", "staffed_without_cashier"] == "none"
 
 
 @pytest.mark.parametrize("name", ["Madrid", "Europe/Nowhere", "EST", "", "+01:00", "/etc/localtime", "../UTC"])

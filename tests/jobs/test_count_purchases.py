@@ -1,58 +1,21 @@
-import dataclasses
+"""The job on real files; tests/sql has the cases of its statements."""
+
 import datetime as dt
 import math
 import shutil
-from pathlib import Path
 
+import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import functions as F
 
+import sql
 from jobs import count_purchases
-from jobs.count_purchases import (
-    content_hash,
-    receipt_baskets,
-    receipt_goods,
-    screen_lines,
-    screen_products,
-    sold_products,
-    sum_baskets,
-)
-from jobs.tables.duck import connect
-from jobs.tables.landing import table_folder
+from jobs.tables.night import DateSettings, Night
 from jobs.tables.schemas import LANDING, WAREHOUSE
-from jobs.tables.warehouse import Warehouse
 from model.cli import InputError
+from tests.jobs.small_chain import DATE, SmallChain
 
-DATE = dt.date(2026, 11, 9)
 COUNTS = "restricted/daily_counts"
-STORE_COUNTS = "restricted/daily_store_counts"
-
-
-def test_an_unusable_line_is_rejected_with_a_reason(rows):
-    cases = [
-        ({}, None),
-        ({"quantity": -1.0, "amount": -2.0}, None),
-        ({"receipt_id": "unknown"}, "receipt_unknown"),
-        ({"receipt_id": "rejected"}, "receipt_quarantined"),
-        ({"product_id": "000000"}, "product_unknown"),
-        ({"line_no": None}, "missing_value"),
-        ({"amount": None}, "missing_value"),
-        ({"quantity": float("nan")}, "impossible_figure"),
-        ({"amount": float("-inf")}, "impossible_figure"),
-        ({"quantity": 1000.0, "amount": -1000.0}, None),
-        ({"amount": 1000.01}, "impossible_figure"),
-        ({"amount": -1e9}, "impossible_figure"),
-        ({"quantity": -1000.01}, "impossible_figure"),
-    ]
-    lines = [{"line_no": number, **line} for number, (line, _) in enumerate(cases)]
-    receipts = rows("receipts", {}, {}, {"receipt_id": "rejected"})
-    rejected = rows("restricted/quarantine", {"key": "rejected"}, {"key": "rejected"})
-    screened = screen_lines(rows("receipt_lines", *lines), rows("products", {}), receipts, rejected, 1000).collect()
-    assert {(row.line_no, row.reason, row.n_copies) for row in screened} == {
-        (line["line_no"], reason, 1) for line, (_, reason) in zip(lines, cases, strict=True)
-    }
 
 
 @pytest.mark.parametrize("figure", [0, -1, math.nan, math.inf, 1e11 + 1])
@@ -61,61 +24,20 @@ def test_an_unusable_bound_of_a_line_is_refused(figure):
         count_purchases.Settings(business_date=DATE, landing="l", warehouse="w", max_line_figure=figure)
 
 
-def test_sums_of_the_largest_figures_do_not_overflow(spark, rows):
-    """The sum is above 2 ** 63 ten-thousandths: 20,000 lines of 1e11."""
-    line = rows("receipt_lines", {"quantity": count_purchases.MAX_LINE_FIGURE, "amount": -1e11})
-    lines = line.crossJoin(spark.range(20_000).select(F.col("id").cast("int"))).drop("line_no")
-    lines = lines.withColumnRenamed("id", "line_no").select(*LANDING["receipt_lines"].names)
-    ages = rows("restricted/receipt_ages", {})
-    counts = sum_baskets(spark, "daily_counts", receipt_baskets(spark, lines, rows("products", {}), ages)).collect()
-    assert {(row.level, row.quantity, row.amount) for row in counts} == {
-        (level, 2e15, -2e15) for level in ("all", "department", "category", "product")
-    }
-    goods = receipt_goods(rows("receipts", {}), lines, rows("products", {}), ages, "UTC").collect()
-    assert [row.goods for row in goods] == ["alcohol"]
-
-
-def test_an_unusable_product_is_rejected_with_a_reason(rows):
-    reasons = {"good": None, "no age": None, "age": "impossible_min_age", "category": "missing_value"}
-    products = rows(
-        "products",
-        {"product_id": "good"},
-        {"product_id": "no age", "min_age": None},
-        {"product_id": "age", "min_age": 121},
-        {"product_id": "category", "category": None},
-    )
-    assert {row.product_id: row.reason for row in screen_products(products).collect()} == reasons
-
-
-def test_both_tables_of_counts_read_the_persisted_baskets(spark, rows):
-    frames = [rows(name, {}) for name in ("receipt_lines", "products", "restricted/receipt_ages")]
-    baskets = receipt_baskets(spark, *frames).persist()
-    counts = [sum_baskets(spark, table, baskets) for table in ("daily_counts", "daily_store_counts")]
-    assert [frame.count() for frame in counts] == [4, 4]
-    assert all("InMemoryTableScan" in frame._jdf.queryExecution().executedPlan().toString() for frame in counts)
-    baskets.unpersist()
-
-
-def test_the_catalogue_has_each_sold_product_once(rows):
-    products = rows("products", {"product_id": "lager"}, {"product_id": "stout"})
-    lines = rows("receipt_lines", {"line_no": 1}, {"line_no": 2})
-    (row,) = sold_products(products, lines).collect()
-    assert row.asDict() == {
-        "product_id": "lager",
-        "product_name": "Lager",
-        "category": "Beer",
-        "department": "Drinks",
-        "min_age": 18,
-    }
-
-
 CELLS = [{"item": "Beer"}, {"item": "Wine"}, {"item": "Wine", "age_year": 41}]
 
 
-def test_the_hash_does_not_depend_on_the_order_of_rows_and_partitions(rows):
-    expected = content_hash({COUNTS: rows(COUNTS, *CELLS)})
-    assert content_hash({COUNTS: rows(COUNTS, *reversed(CELLS)).repartition(3)}) == expected
-    assert len(expected) == 16
+def content(rows: pa.Table) -> tuple[int, str]:
+    """Return the number of rows and the sum of their hashes."""
+    with duckdb.connect() as connection:
+        connection.register("hashed", rows)
+        return connection.sql(sql.load("nightly/content_hash")).fetchall()[0]
+
+
+def test_the_hash_does_not_depend_on_the_order_and_batches_of_rows(rows):
+    cells = rows(COUNTS, *CELLS)
+    other = pa.concat_tables([cells.slice(2), cells.slice(0, 1), cells.slice(1, 1)])
+    assert content(other) == content(cells) == (3, content(cells)[1])
 
 
 @pytest.mark.parametrize(
@@ -126,67 +48,63 @@ def test_the_hash_does_not_depend_on_the_order_of_rows_and_partitions(rows):
         [*CELLS[:2], CELLS[0]],
         [*CELLS[:2], {"item": "Wine", "age_year": 42}],
         [*CELLS[:2], {"item": "Wine", "age_year": 41, "amount": 0.01}],
+        [*CELLS[:2], {"item": "Wine", "age_year": 41, "amount": math.nextafter(2.0, 3)}],
         [*CELLS, *CELLS],
         [],
     ],
-    ids=["removed", "duplicated", "replaced by a duplicate", "other age", "other amount", "all twice", "none"],
+    ids=[
+        "removed",
+        "duplicated",
+        "replaced by a copy",
+        "other age",
+        "other amount",
+        "next amount",
+        "all twice",
+        "none",
+    ],
 )
 def test_the_hash_differs_if_a_row_is_changed_duplicated_or_removed(rows, changed):
-    assert content_hash({COUNTS: rows(COUNTS, *changed)}) != content_hash({COUNTS: rows(COUNTS, *CELLS)})
+    assert content(rows(COUNTS, *changed)) != content(rows(COUNTS, *CELLS))
 
 
-def test_the_hash_differs_if_a_null_or_a_table_is_another(rows):
-    by_item = {"item": None, "level": "a"}
-    by_level = {"item": "a", "level": None}
-    hashes = {content_hash({COUNTS: rows(COUNTS, cell)}) for cell in (by_item, by_level)}
-    frame = rows(COUNTS, {})
-    assert len(hashes | {content_hash({COUNTS: frame}), content_hash({STORE_COUNTS: frame})}) == 4
+def test_the_hash_differs_if_a_null_is_elsewhere_or_is_a_text(rows):
+    pairs = [(None, "a"), ("a", None), ("NULL", "a"), ("", "a"), ("a", ""), ("a', 'item': 'b", "c"), ("a", "b', 'c")]
+    hashes = {content(rows(COUNTS, {"item": item, "level": level})) for item, level in pairs}
+    assert len(hashes) == len(pairs)
 
 
+@pytest.fixture
+def hash_of(tmp_path):
+    """Return a function that gives the hash of counted tables, all of which are empty unless they are given."""
+    chain = SmallChain(tmp_path)
+    chain.finish("match_receipts")
+
+    def build(given: dict[str, pa.Table]) -> str:
+        settings = DateSettings(business_date=DATE, warehouse=chain.places["warehouse"])
+        with Night(settings, "count_purchases") as night:
+            for table in count_purchases.COUNTED:
+                empty = WAREHOUSE[f"restricted/{table}"].row_schema.empty_table()
+                night.connection.register(table, given.get(table, empty))
+            return count_purchases.content_hash(night)
+
+    return build
+
+
+def test_the_hash_covers_each_table_and_which_table_has_a_row(hash_of):
+    one_row = pa.table({"item": ["Beer"]})
+    hashes = [hash_of({table: one_row}) for table in count_purchases.COUNTED]
+    assert len({*hashes, hash_of({})}) == 6
+    assert {len(text) for text in hashes} == {16}
+
+
+ZONE = "Europe/Madrid"
 LAGER = {"product_name": "Lager", "category": "Beer", "department": "Drinks", "min_age": 18, "is_alcohol": True}
 
 
-class Chain:
-    """A landing zone and a warehouse in one folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.settings = count_purchases.Settings(
-            business_date=DATE,
-            landing=str(folder / "landing"),
-            warehouse=str(folder / "warehouse"),
-            time_zone="Europe/Madrid",
-        )
-
-    def land(self, table, *rows, date=DATE):
-        """Write a landing table: `land("receipts", {"receipt_id": "r1"}, ...)`."""
-        folder = self.folder / "landing" / table_folder(table, date)
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(rows, schema=LANDING[table]), folder / "part-0.parquet")
-
-    def landed(self, table):
-        """Return the rows of a landing table."""
-        return pq.ParquetFile(next((self.folder / "landing").glob(f"{table}/*/*.parquet"))).read().to_pylist()
-
-    def write(self, table, *rows, date=DATE, **part):
-        """Replace a date of a warehouse table."""
-        rows = pa.Table.from_pylist(rows, schema=WAREHOUSE[table].row_schema)
-        Warehouse(self.settings.warehouse).replace(table, rows, date, **part)
-
-    def rows(self, statement):
-        """Return the sorted rows of a query."""
-        with connect(self.settings.warehouse, restricted=True) as connection:
-            return sorted(connection.sql(statement).fetchall(), key=str)
-
-    def counts_hash(self):
-        return self.rows("SELECT text FROM analytics.run_quality WHERE measure = 'counts_hash'")
-
-
 @pytest.fixture(scope="module")
-def counted(spark, tmp_path_factory):
-    """Two stores, three receipts with an age, and a receipt without; counted once, because that takes seconds."""
-    assert spark  # the job uses this session
-    chain = Chain(tmp_path_factory.mktemp("counted"))
+def counted(tmp_path_factory):
+    """Two stores, three receipts with an age, and a receipt without."""
+    chain = SmallChain(tmp_path_factory.mktemp("counted"))
     stores = {"r1": "s1", "r2": "s1", "r3": "s2", "without_age": "s2"}
     receipts = [
         {
@@ -205,7 +123,6 @@ def counted(spark, tmp_path_factory):
     chain.land("products", {"product_id": "lager", **LAGER}, {"product_id": "unsold", **LAGER})
     chain.land("receipts", *receipts)
     chain.land("receipt_lines", *({"receipt_id": name, **line} for name in ("r1", "r3", "without_age")))
-    Warehouse(chain.settings.warehouse).create_tables()
     chain.write(
         "restricted/receipt_ages",
         *(
@@ -213,16 +130,20 @@ def counted(spark, tmp_path_factory):
             for name, age in ages.items()
         ),
     )
-    chain.write("analytics/run_quality", {"source_table": "", "measure": "n", "value": 1.0}, job="match_receipts")
-    count_purchases.main(chain.settings)
+    chain.finish("match_receipts")
+    chain.run(count_purchases, time_zone=ZONE)
     return chain
+
+
+def counts_hash(chain):
+    return chain.report("count_purchases")["", "counts_hash"]
 
 
 @pytest.fixture
 def changed(counted, tmp_path):
     """A copy that a test may change."""
-    shutil.copytree(counted.folder, tmp_path / "chain")
-    return Chain(tmp_path / "chain")
+    shutil.copytree(counted.landing.parent, tmp_path / "chain")
+    return SmallChain(tmp_path / "chain")
 
 
 def test_the_job_writes_counts_by_age_and_store_the_catalogue_and_a_hash(counted):
@@ -248,7 +169,7 @@ def test_the_job_writes_counts_by_age_and_store_the_catalogue_and_a_hash(counted
         key=str,
     )
     assert counted.rows("SELECT product_id FROM restricted.catalogue") == [("lager",)]
-    assert len(counted.counts_hash()) == 1
+    assert len(counts_hash(counted)) == 16
 
 
 CASHIER_COUNTS = "SELECT store_id, cashier_id, hour, goods, age_year, n_receipts, n_with_photo, n_checked"
@@ -269,26 +190,99 @@ def test_the_job_writes_restricted_sales_by_cashier_and_hour(counted):
         ("r1", "cashier of s1", 18, "alcohol", 25.4),
         ("r3", "cashier of s2", 18, "alcohol", 61.0),
     ]
-    report = "SELECT measure, text, value FROM analytics.run_quality WHERE source_table = ''"
-    assert counted.rows(f"{report} AND measure = 'staffed_without_cashier'") == [
-        ("staffed_without_cashier", "none", None)
-    ]
-    assert counted.rows(f"{report} AND job = 'count_purchases' AND value IS NOT NULL") == []
+    of_the_job = {name: value for (table, name), value in counted.report("count_purchases").items() if not table}
+    assert of_the_job == {"staffed_without_cashier": "none", "counts_hash": counts_hash(counted)}
 
 
 def test_the_hash_covers_the_counts_of_cashiers(counted, changed):
     changed.land("receipts", *(row | {"id_checked": row["receipt_id"] == "r3"} for row in changed.landed("receipts")))
-    count_purchases.main(changed.settings)
-    assert changed.counts_hash() != counted.counts_hash()
+    changed.run(count_purchases, time_zone=ZONE)
+    assert counts_hash(changed) != counts_hash(counted)
 
 
 def test_each_date_keeps_the_counts_of_its_catalogue(changed):
     later = DATE + dt.timedelta(days=1)
     for table in ("receipts", "receipt_lines"):
         changed.land(table, *changed.landed(table), date=later)
-    report = {"source_table": "", "measure": "n", "value": 1.0}
-    changed.write("analytics/run_quality", report, date=later, job="match_receipts")
+    changed.finish("match_receipts", later)
     changed.land("products", {"product_id": "lager", **LAGER, "min_age": None, "is_alcohol": False})
-    count_purchases.main(dataclasses.replace(changed.settings, business_date=later))
+    changed.run(count_purchases, later, time_zone=ZONE)
     counts = "SELECT DAY(business_date), goods, SUM(n_receipts) FROM restricted.cashier_daily_counts GROUP BY ALL"
     assert changed.rows(counts) == [(10, "unrestricted", 4), (9, "alcohol", 3), (9, "unrestricted", 1)]
+
+
+def test_rows_in_another_order_have_the_same_hash(counted, changed):
+    for table in ("receipts", "receipt_lines"):
+        changed.land(table, *reversed(changed.landed(table)))
+    changed.run(count_purchases, time_zone=ZONE)
+    assert counts_hash(changed) == counts_hash(counted)
+
+
+def test_sums_of_the_largest_figures_do_not_overflow(changed):
+    """The sum is above 2 ** 63 ten-thousandths: 20,000 lines of 1e11."""
+    line = {"receipt_id": "r1", "product_id": "lager", "quantity": count_purchases.MAX_LINE_FIGURE, "amount": -1e11}
+    changed.land("receipt_lines", *(line | {"line_no": number} for number in range(20_000)))
+    changed.run(count_purchases, max_line_figure=count_purchases.MAX_LINE_FIGURE)
+    counts = changed.rows("SELECT level, quantity, amount FROM restricted.daily_counts WHERE age_year = 25")
+    assert counts == [(level, 2e15, -2e15) for level in ("all", "category", "department", "product")]
+    goods = "SELECT goods, SUM(n_receipts) FROM restricted.cashier_daily_counts GROUP BY goods"
+    assert changed.rows(goods) == [("alcohol", 1), ("unrestricted", 3)]
+
+
+def test_sums_do_not_depend_on_the_order_of_the_lines(changed):
+    """As doubles, the sums of 0.1, 0.2, ... would."""
+    figures = [number / 10 for number in range(1, 400)]
+    results = set()
+    for order in (1, -1, 5):
+        numbers = [(number * order) % 399 for number in range(399)]
+        lines = [
+            {"receipt_id": "r1", "line_no": n, "product_id": "lager", "quantity": figures[n], "amount": figures[n] / 7}
+            for n in numbers
+        ]
+        changed.land("receipt_lines", *lines)
+        changed.run(count_purchases)
+        results.add(counts_hash(changed))
+    assert len(results) == 1
+
+
+def test_a_bad_line_is_in_quarantine_and_not_counted(counted, changed):
+    (good, *_) = changed.landed("receipt_lines")
+    # Statistics of Parquet files leave out NaN, so that all figures seem to be possible.
+    wrong = [{"amount": math.nan}, {"product_id": "000000"}, {"quantity": math.nan}]
+    bad = [good | line | {"line_no": number} for number, line in enumerate(wrong, 2)]
+    changed.land("receipt_lines", *changed.landed("receipt_lines"), *bad, good)
+    changed.run(count_purchases, time_zone=ZONE)
+    rejected = changed.rows("SELECT source_table, key, reason FROM restricted.quarantine")
+    assert rejected == [
+        ("receipt_lines", "r1/2", "impossible_figure"),
+        ("receipt_lines", "r1/3", "product_unknown"),
+        ("receipt_lines", "r1/4", "impossible_figure"),
+    ]
+    assert counts_hash(changed) == counts_hash(counted)
+    figures = {name: value for (table, name), value in changed.report("count_purchases").items() if table}
+    assert figures == {"rows_in": 7, "rows_used": 3, "rows_quarantined": 3, "rows_duplicate": 1}
+
+
+def test_a_line_of_a_rejected_receipt_is_not_counted(changed):
+    changed.write("restricted/quarantine", {"key": "r1"}, {"key": "r1"}, source_table="receipts")
+    changed.run(count_purchases, time_zone=ZONE)
+    rejected = changed.rows("SELECT key, reason FROM restricted.quarantine WHERE source_table = 'receipt_lines'")
+    assert rejected == [("r1/1", "receipt_quarantined")]
+    goods = "SELECT store_id, SUM(n_receipts) FROM restricted.cashier_daily_counts GROUP BY store_id"
+    assert changed.rows(goods) == [("s1", 1), ("s2", 2)]
+
+
+def test_a_bad_line_figure_depends_on_the_bound(changed):
+    for bound, n_rejected in ((1.5, 0), (1.49, 3)):
+        changed.run(count_purchases, max_line_figure=bound)
+        assert changed.report("count_purchases")["receipt_lines", "rows_quarantined"] == n_rejected
+
+
+def test_all_files_of_the_catalogue_are_read(changed):
+    products = pa.Table.from_pylist([{"product_id": "stout", **LAGER}], schema=LANDING["products"])
+    changed.land_file("products", products, "part-1.parquet")
+    lines = [line | {"product_id": "stout", "line_no": 2} for line in changed.landed("receipt_lines")]
+    more = pa.Table.from_pylist(lines, schema=LANDING["receipt_lines"])
+    changed.land_file("receipt_lines", more, "part-1.parquet")
+    changed.run(count_purchases)
+    assert changed.rows("SELECT product_id, min_age FROM restricted.catalogue") == [("lager", 18), ("stout", 18)]

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 import duckdb
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
-from pyspark.sql.pandas.types import from_arrow_schema
 
 from jobs.compare_truth import BUSINESS_DATE, TRUTH
 from jobs.tables.bands import DEFAULT_BANDS, age_bands
@@ -17,7 +15,71 @@ from jobs.tables.schemas import LANDING, UNDATED, WAREHOUSE
 
 DATE = dt.date(2026, 11, 9)
 
+_MICROSECONDS = pa.timestamp("us", tz="UTC")
+_HUGE = pa.decimal128(38)  # for DuckDB's integers of 128 bits
+
+# The answers of statements that others read.
+ANSWERS = {
+    "nightly/receipts": pa.schema(
+        [
+            ("receipt", pa.int32()),
+            ("receipt_id", pa.string()),
+            ("store_id", pa.string()),
+            ("till_id", pa.string()),
+            ("is_staffed", pa.bool_()),
+            ("cashier_id", pa.string()),
+            ("opened_at", _MICROSECONDS),
+            ("hour", pa.int32()),
+            ("id_checked", pa.bool_()),
+            ("is_rejected", pa.bool_()),
+            ("age_years", pa.float64()),
+            ("p_under_18", pa.float64()),
+            ("age_year", pa.int32()),
+        ]
+    ),
+    "nightly/purchases": pa.schema(
+        [
+            ("receipt", pa.int32()),
+            ("product", pa.int32()),
+            ("quantity", _HUGE),
+            ("amount", _HUGE),
+        ]
+    ),
+    "nightly/item_counts": pa.schema(
+        [
+            ("level", pa.string()),
+            ("item", pa.string()),
+            ("age_year", pa.int32()),
+            ("store_id", pa.string()),
+            ("n_receipts", pa.int64()),
+            ("quantity", _HUGE),
+            ("amount", _HUGE),
+            ("age_years_sum", _HUGE),
+        ]
+    ),
+    "nightly/receipt_goods": pa.schema(
+        [
+            ("receipt_id", pa.string()),
+            ("store_id", pa.string()),
+            ("till_id", pa.string()),
+            ("is_staffed", pa.bool_()),
+            ("cashier_id", pa.string()),
+            ("opened_at", _MICROSECONDS),
+            ("hour", pa.int32()),
+            ("id_checked", pa.bool_()),
+            ("age_years", pa.float64()),
+            ("p_under_18", pa.float64()),
+            ("goods", pa.string()),
+            ("age_year", pa.int32()),
+            ("age_capped", pa.float64()),
+        ]
+    ),
+    "landing/usable_products": pa.schema(
+        [*LANDING["products"], ("reason", pa.string()), ("legal_age", pa.int32()), ("product", pa.int32())]
+    ),
+}
 SCHEMAS = {
+    **ANSWERS,
     **{name: table.schema for name, table in WAREHOUSE.items()},
     **{f"landing/{n}": s if n in UNDATED else s.append(BUSINESS_DATE) for n, s in LANDING.items()},
     **{f"truth/{name}": schema for name, schema in TRUTH.items()},
@@ -61,6 +123,7 @@ DEFAULTS = {
     "age_band": "30-44",
     "age_year": 40,
     "age_capped": None,
+    "status": "scored",
     "level": "category",
     "age_years": 40.0,
     "true_age": 40.0,
@@ -68,6 +131,7 @@ DEFAULTS = {
     "cashier_id": None,
     "id_checked": None,
     "min_age": None,
+    "legal_age": None,
     "reason": None,
     "text": None,
 }
@@ -86,6 +150,7 @@ def _row(schema: pa.Schema, partial: dict) -> dict:
     if unknown := set(partial) - set(schema.names):
         raise ValueError(f"columns {sorted(unknown)} are not among {schema.names}")
     defaults = {f.name: DEFAULTS.get(f.name, BY_TYPE.get(f.type, f.name)) for f in schema}
+    defaults |= {f.name: 1 for f in schema if f.type == _HUGE}  # some have a default as a number of units
     if defaults.keys() >= CASHIER_COUNTS.keys():
         defaults |= CASHIER_COUNTS
     if "is_notable" in defaults and (reason := partial.get("reason")):
@@ -143,6 +208,7 @@ def run_in_duckdb() -> Callable[[str, dict[str, pa.Table], dict], list[dict]]:
 
     def run(statement: str, tables: dict[str, pa.Table], parameters: dict) -> list[dict]:
         with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
             register_tables(connection, tables)
             create_views(connection)
             answer = execute(connection, statement, parameters)
@@ -152,18 +218,23 @@ def run_in_duckdb() -> Callable[[str, dict[str, pa.Table], dict], list[dict]]:
 
 
 @pytest.fixture(scope="session")
-def run_in_spark(spark: SparkSession) -> Callable[[str, dict[str, pa.Table], dict], list[dict]]:
-    """Run a statement whose tables are named `{table}`."""
+def run_by_night(run_in_duckdb: Callable) -> Callable[[str, dict[str, pa.Table], dict], list[dict]]:
+    """Run a statement of a job, which sees one date of the landing zone; sort the rows, because it does not."""
 
     def run(statement: str, tables: dict[str, pa.Table], parameters: dict) -> list[dict]:
-        named = {name: table for name, table in tables.items() if f"{{{name}}}" in statement}
-        frames = {
-            name: spark.createDataFrame(table.to_pylist(), from_arrow_schema(table.schema)).coalesce(1)
-            for name, table in named.items()
-        }
-        frame = spark.sql(statement, args=parameters or None, **frames)
-        order = ("receipt_id", "level", "item", "store_id", "age_year", "quantity", "cashier_id", "hour", "goods")
-        keys = [name for name in order if name in frame.columns]
-        return [row.asDict() for row in frame.orderBy(*keys).collect()]
+        landed = {f"landing/{name}": tables[f"landing/{name}"].select(LANDING[name].names) for name in LANDING}
+        return sorted(run_in_duckdb(statement, tables | landed, parameters), key=_place)
 
     return run
+
+
+ORDER = (
+    *("photo_id", "receipt_id", "product_id", "key", "receipt", "product"),
+    *("level", "item", "store_id", "age_year", "cashier_id", "hour", "goods", "quantity"),
+)
+
+
+def _place(row: dict) -> list[tuple]:
+    """Return what a row of a job's statement is sorted by; null comes first."""
+    values = [row.get(name) for name in ORDER]
+    return [(value is not None, value) for value in values]

@@ -14,7 +14,8 @@ import yaml
 import sql
 
 RUNNERS = {
-    "nightly": "run_in_spark",
+    "landing": "run_by_night",
+    "nightly": "run_by_night",
     "analyst": "run_in_duckdb",
     "auditor": "run_in_duckdb",
     "checks": "run_in_duckdb",
@@ -36,7 +37,13 @@ CASES = {
 
 
 def parameters_named_in(text: str) -> set[str]:
-    return set(re.findall(r"(?:\$|(?<![:\w]):)([a-z]\w*)", text))
+    return set(re.findall(r"\$([a-z]\w*)", text))
+
+
+def header_and_body(statement: str) -> tuple[str, str]:
+    text = sql.load(statement)
+    end = re.search(r"^(?!--)", text, re.MULTILINE).start()
+    return text[:end], re.sub(r"--.*", "", text[end:])
 
 
 def test_every_folder_of_statements_has_a_runner() -> None:
@@ -87,11 +94,34 @@ def test_every_row_for_auditors_has_a_caveat(statement: str, arrow_tables: Calla
 
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_a_statement_begins_with_its_question_grain_and_parameters(statement: str) -> None:
-    text = sql.load(statement)
-    header = text[: re.search(r"^(?!--)", text, re.MULTILINE).start()]
+    header, body = header_and_body(statement)
     assert "?" in header
     assert "Grain: " in header
-    assert parameters_named_in(header) == parameters_named_in(text)
+    assert parameters_named_in(header) == parameters_named_in(body)
+    assert parameters_named_in(header) == parameters_named_in(header.partition("Parameters: ")[2])
+
+
+@pytest.mark.parametrize("statement", [*sql.names("landing"), *sql.names("nightly")])
+def test_the_header_names_the_inputs_without_a_zone(statement: str) -> None:
+    header, body = header_and_body(statement)
+    read = set(re.findall(r"\b(?:FROM|JOIN) ([a-z_]+)\b(?!\.)", body))
+    defined = set(re.findall(r"\b([a-z_]+) AS \(", body))
+    assert set(re.findall(r"`(\w+)`", header.partition("Inputs: ")[2])) == read - defined
+
+
+@pytest.mark.parametrize(
+    ("table", "statement"),
+    [
+        ("landing/usable_products", "landing/products"),
+        *((f"nightly/{name}",) * 2 for name in ("receipts", "purchases", "item_counts", "receipt_goods")),
+    ],
+)
+def test_a_statement_is_tested_with_the_columns_of_the_answer_that_it_reads(
+    table: str, statement: str, arrow_tables: Callable, run_by_night: Callable
+) -> None:
+    case = CASES[statement][0]
+    row, *_ = run_by_night(sql.load(statement), arrow_tables(case["tables"]), case.get("params", {}))
+    assert set(arrow_tables({})[table].column_names) <= set(row)
 
 
 @pytest.mark.parametrize(
