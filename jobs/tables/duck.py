@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError
 import sql
 from jobs.tables.answers import Answer
 from jobs.tables.compatibility import check_schemas
-from jobs.tables.faults import explain
+from jobs.tables.faults import MEMORY_VARIABLE, explain
 from jobs.tables.landing import open_warehouse
 from jobs.tables.schemas import WAREHOUSE, is_restricted
 from model.cli import InputError
@@ -34,6 +34,18 @@ class ReadSettings:
             raise InputError(f"--warehouse is required: the environment has no {WAREHOUSE_VARIABLE}")
 
 
+def memory_limit(default: str = "80%") -> str:
+    """Return how much memory a connection may use: BREAD_SALT_DUCKDB_MEMORY, or `default`.
+
+    Raises:
+        InputError: it is no size.
+    """
+    limit = os.environ.get(MEMORY_VARIABLE) or default
+    if not re.fullmatch(r"\d+(\.\d+)? ?([MGT]i?B|%)", limit):
+        raise InputError(f"{MEMORY_VARIABLE} is {limit!r}; it must be a size such as 8GB")
+    return limit
+
+
 def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConnection:
     """Return a connection that sees the warehouse's tables as of now and nothing else.
 
@@ -42,7 +54,7 @@ def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConne
     Raises:
         InputError: `warehouse` contains none of the tables, or one of them is from another version of this project.
     """
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"memory_limit": memory_limit()})
     names = [name for name in WAREHOUSE if restricted or not is_restricted(name)]
     if not register_warehouse(connection, warehouse, names):
         raise InputError(f"--warehouse {warehouse} contains no Delta table; expected any of {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""Known faults of storage, Java, Python workers and damaged files, each as one readable line.
+"""Known faults of storage, memory, Java, Python workers and damaged files, each as one readable line.
 
 An error that is not known here is a defect and keeps its traceback.
 """
@@ -23,14 +23,20 @@ from model.cli import InputError, TryAgainError
 
 Known = InputError | TryAgainError
 
+Files = tuple[fs.FileSystem, Sequence[str]]
+"""Paths of Parquet files within a filesystem."""
+
 READ_BY_THEIR_WRITER = ("restricted/photo_ages", "restricted/cashier_cases")
 """Tables whose old rows their job reads before it replaces them, so that it can't repair them."""
 
-_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+MEMORY_VARIABLE = "BREAD_SALT_DUCKDB_MEMORY"
+
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|'max_temp_directory_size'")
+"""The last one is the error of DuckDB when its scratch folder has taken all that was free at its start."""
 _GONE = re.compile(r"Object at location (.+?) not found")
 _NETWORK = re.compile(
     r"AWS Error NETWORK|curlCode|error sending request|SocketTimeout|ConnectTimeout|UnknownHost|ConnectException|"
-    r"NoRouteToHost|SdkClientException|operation timed out",
+    r"NoRouteToHost|operation timed out",
     re.IGNORECASE,
 )
 _DENIED = re.compile(r"AccessDenied|AccessControlException|Permission denied", re.IGNORECASE)
@@ -52,13 +58,13 @@ def explained(warehouse: str | None = None) -> Iterator[None]:
         raise
 
 
-def explain(error: BaseException, warehouse: str | None = None, landed: Iterable[str] = ()) -> Known | None:
+def explain(error: BaseException, warehouse: str | None = None, landed: Files | None = None) -> Known | None:
     """Return a known fault as one readable line.
 
     Args:
         error: any error.
         warehouse: root of the warehouse. Arrow's errors often name no file: then it is searched for the damaged one.
-        landed: local Parquet files of the landing zone, in which a fault of DuckDB is searched.
+        landed: files of the landing zone that the job reads, which are searched first.
 
     Returns:
         `InputError` if a person must act, `TryAgainError` if the fault passes by itself, None if it is not known, or
@@ -68,22 +74,30 @@ def explain(error: BaseException, warehouse: str | None = None, landed: Iterable
     if isinstance(error, InputError | TryAgainError) or not isinstance(error, Exception):
         return None
     text = "\n".join(str(link) for link in chain)
-    if any(isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT) for link in chain) or _FULL.search(
-        text
-    ):
+    if any(isinstance(link, CommitFailedError) for link in chain):
+        return TryAgainError(f"another job changed a table at the same time, run again: {_first_line(text)}")
+    if gone := _GONE.search(text):
+        return _removed(gone[1])
+    known = _of_space(chain, text, warehouse) or _of_processes(text) or _of_access(chain, text)
+    if known is None and isinstance(error, DeltaError):
+        return _of_delta(text, warehouse)
+    return known or _of_files(error, text, warehouse, landed)
+
+
+def _of_space(chain: Sequence[BaseException], text: str, warehouse: str | None) -> Known | None:
+    is_full = any(isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT) for link in chain)
+    if is_full or _FULL.search(text):
         output = f"the warehouse {warehouse}" if warehouse else "the output"
         return InputError(
             f"a disk is full: no space left on device; make room where {output} and {tempfile.gettempdir()} (temporary "
             "files, TMPDIR) are, then run again"
         )
-    if any(isinstance(link, CommitFailedError) for link in chain):
-        return TryAgainError(f"another job changed a table at the same time, run again: {_first_line(text)}")
-    if gone := _GONE.search(text):
-        return _removed(gone[1])
-    known = _of_processes(text) or _of_access(chain, text)
-    if known is None and isinstance(error, duckdb.Error):  # it rarely names the file
-        known = _in_files(landed, fs.LocalFileSystem(), _first_line(text))
-    return known or _of_arrow(error, text, warehouse)
+    if any(isinstance(link, duckdb.OutOfMemoryException) for link in chain):
+        limit = os.environ.get(MEMORY_VARIABLE, "the default")
+        return InputError(
+            f"not enough memory: {_first_line(text)}; raise {MEMORY_VARIABLE} (now {limit}), for example to 8GB"
+        )
+    return None
 
 
 def _of_processes(text: str) -> Known | None:
@@ -108,23 +122,27 @@ def _of_access(chain: Sequence[BaseException], text: str) -> Known | None:
     return InputError(f"permission denied: {denied or _first_line(text)}; give the account of the jobs access")
 
 
-def _of_arrow(error: Exception, text: str, warehouse: str | None) -> Known | None:
-    if isinstance(error, DeltaError):
-        if _NETWORK.search(text):
-            return TryAgainError(f"warehouse {warehouse}: the storage did not answer: {_first_line(text)}")
-        log = _damaged_log(warehouse) if warehouse else None
-        return InputError(f"{log} is damaged: {_first_line(text)}; restore it from a backup") if log else None
+def _of_delta(text: str, warehouse: str | None) -> Known | None:
+    if _NETWORK.search(text):
+        return TryAgainError(f"warehouse {warehouse}: the storage did not answer: {_first_line(text)}")
+    log = _damaged_log(warehouse) if warehouse else None
+    return InputError(f"{log} is damaged: {_first_line(text)}; restore it from a backup") if log else None
+
+
+def _of_files(error: Exception, text: str, warehouse: str | None, landed: Files | None) -> Known | None:
     of_storage = isinstance(error, OSError) and error.errno is None
-    if not (of_storage or isinstance(error, pa.ArrowInvalid) or type(error).__module__.endswith("duckdb")):
+    if not (of_storage or isinstance(error, FileNotFoundError | pa.ArrowInvalid | duckdb.Error)):
         return None
     if of_storage and _NETWORK.search(text):
         return TryAgainError(f"the storage did not answer: {_first_line(text)}")
+    named = re.search(r"'__(restricted|analytics)_(\w+)'", text)  # DuckDB names the table that it scans
+    if landed and not named and (known := _in_files(*landed)):
+        return known
     if not (warehouse and _ARROW_DAMAGE.search(text)):
         return None
-    named = re.search(r"'__(restricted|analytics)_(\w+)'", text)  # DuckDB names the table that it scans
     tables = [f"{named[1]}/{named[2]}"] if named else list(WAREHOUSE)
     place = open_warehouse(warehouse)
-    return _in_files(_files_of(place, tables), place.filesystem, _first_line(text))
+    return _in_files(place.filesystem, _files_of(place, tables))
 
 
 def _removed(file: str) -> TryAgainError:
@@ -157,7 +175,7 @@ def _table(file: str) -> str:
     return qualified if qualified in WAREHOUSE else next((name for name in parts[-1:] if name in LANDING), "")
 
 
-def _in_files(paths: Iterable[str], filesystem: fs.FileSystem, reason: str) -> Known | None:
+def _in_files(filesystem: fs.FileSystem, paths: Iterable[str]) -> Known | None:
     """Read Parquet files until one fails, and name it."""
     for path in paths:
         try:
@@ -168,7 +186,10 @@ def _in_files(paths: Iterable[str], filesystem: fs.FileSystem, reason: str) -> K
             return InputError(f"permission denied: {_described(path)}; give the account of the jobs access")
         except FileNotFoundError:
             return _removed(path)
-        except (OSError, pa.ArrowException):
+        except (OSError, pa.ArrowException) as error:
+            reason = _first_line(str(error))
+            if _NETWORK.search(reason):
+                return TryAgainError(f"{_described(path)}: the storage did not answer: {reason}")
             return _damaged(path, reason)
     return None
 

@@ -234,11 +234,11 @@ def _check_columns(table: str, path: str, filesystem: fs.FileSystem, expected: p
         if column.name not in same:
             raise InputError(f"{table} lacks column {column.name} ({column.type}) in {path}; found {schema.names}")
         column_type = schema.field(column.name).type
-        if _parquet_type(column_type) != column.type:
+        if parquet_type(column_type) != column.type:
             raise InputError(f"{table}: column {column.name} is {column_type} in {path}; wanted {column.type}")
 
 
-def _parquet_type(arrow_type: pa.DataType) -> pa.DataType:
+def parquet_type(arrow_type: pa.DataType) -> pa.DataType:
     """Return the type as stored in Parquet, which does not distinguish Arrow's string types."""
     if pa.types.is_dictionary(arrow_type):
         arrow_type = arrow_type.value_type

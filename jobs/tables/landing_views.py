@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from jobs.tables.landing import Place
+from jobs.tables.landing import Place, parquet_type
 from jobs.tables.schemas import LANDING
 
 
@@ -21,7 +21,7 @@ def create_landing_views(connection: duckdb.DuckDBPyConnection, files: Mapping[s
 
     Args:
         connection: to DuckDB.
-        files: local Parquet files of each table, checked against the contract.
+        files: Parquet files of each table, checked against the contract; from `local_files`.
     """
     connection.execute("CREATE SCHEMA IF NOT EXISTS landing")
     for table, paths in files.items():
@@ -40,18 +40,22 @@ def _quoted(path: str) -> str:
 
 
 def local_files(place: Place, files: Mapping[str, Sequence[str]], scratch: Path) -> Mapping[str, Sequence[str]]:
-    """Return files that DuckDB can read: those of another filesystem are copied to `scratch`."""
-    if isinstance(place.filesystem, fs.LocalFileSystem):
-        return files
+    """Return files in `scratch` that DuckDB can read: links to local files, and copies of others.
 
-    def copy(path: str, name: str) -> str:
-        with place.filesystem.open_input_stream(path) as source, (scratch / name).open("wb") as target:
-            shutil.copyfileobj(source, target, 2**20)
+    Links, because DuckDB takes paths as glob patterns, in which a backslash and a bracket can't both be escaped.
+    """
+
+    def bring(path: str, name: str) -> str:
+        if isinstance(place.filesystem, fs.LocalFileSystem):
+            (scratch / name).symlink_to(path)
+        else:
+            with place.filesystem.open_input_stream(path) as source, (scratch / name).open("wb") as target:
+                shutil.copyfileobj(source, target, 2**20)
         return str(scratch / name)
 
     with ThreadPoolExecutor(16) as threads:
         return {
-            table: list(threads.map(copy, paths, [f"{table}-{number}.parquet" for number in range(len(paths))]))
+            table: list(threads.map(bring, paths, [f"{table}-{number}.parquet" for number in range(len(paths))]))
             for table, paths in files.items()
         }
 
@@ -66,10 +70,11 @@ def repaired_files(files: Mapping[str, Sequence[str]], scratch: Path) -> Mapping
     for table, paths in files.items():
         repaired[table] = [str(scratch / f"{table}-{number}-repaired.parquet") for number in range(len(paths))]
         for path, target in zip(paths, repaired[table], strict=True):
-            rows = pq.ParquetFile(path).read(LANDING[table].names)
-            for field in LANDING[table]:
-                if field.type == pa.string():
-                    rows = rows.set_column(rows.column_names.index(field.name), field.name, _as_utf8(rows[field.name]))
+            file = pq.ParquetFile(path)
+            rows = file.read([name for name in file.schema_arrow.names if name.lower() in LANDING[table].names])
+            for number, field in enumerate(rows.schema):
+                if parquet_type(field.type) == pa.string():
+                    rows = rows.set_column(number, field.name, _as_utf8(rows[number]))
             pq.write_table(rows, target)
     return repaired
 

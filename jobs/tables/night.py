@@ -1,7 +1,6 @@
 """One job on one business date: it reads and replaces tables, and writes its report last."""
 
 import datetime as dt
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ import duckdb
 import pyarrow as pa
 
 import sql
-from jobs.tables.duck import register_warehouse
+from jobs.tables.duck import memory_limit, register_warehouse
 from jobs.tables.faults import explain, explained
 from jobs.tables.landing import Place, check_business_date, landing_files, open_place
 from jobs.tables.landing_views import create_landing_views, local_files, repaired_files
+from jobs.tables.private_files import scratch_folder
 from jobs.tables.schemas import WAREHOUSE, is_restricted
 from jobs.tables.warehouse import Rows, Warehouse
 from model.cli import InputError
@@ -109,6 +109,7 @@ class Night:
         self._warehouse = Warehouse(settings.warehouse)
         self._job, self._landing_tables = job, landing_tables
         self._files: Mapping[str, Sequence[str]] = {}
+        self._local_files: Mapping[str, Sequence[str]] = {}
         self._closing = ExitStack()
         self._measures: dict[str, dict[str, Measure]] = {}
         self._writes = False
@@ -146,23 +147,23 @@ class Night:
 
     @cached_property
     def _scratch(self) -> Path:
-        """A folder that is closed to other users and removed at the end of the `with` statement."""
-        return Path(self._closing.enter_context(tempfile.TemporaryDirectory(prefix="bread_salt_")))
+        return self._closing.enter_context(scratch_folder())
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The connection of the job's statements, opened at first use."""
         limits: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": MEMORY,
+            "memory_limit": memory_limit(MEMORY),
             "temp_directory": str(self._scratch),
             "preserve_insertion_order": False,
+            "python_enable_replacements": False,  # a missing table must not be a variable of our code
         }
         connection = self._closing.enter_context(duckdb.connect(config=limits))
         connection.execute("SET TimeZone = 'UTC'")
         register_warehouse(connection, self._warehouse.uri, filter(is_restricted, WAREHOUSE))
         if self._files:
-            self._files = local_files(self.place, self._files, self._scratch)
-            create_landing_views(connection, self._files)
+            self._local_files = local_files(self.place, self._files, self._scratch)
+            create_landing_views(connection, self._local_files)
         return connection
 
     def create(self, table: str, statement: str, **parameters: object) -> None:
@@ -172,7 +173,7 @@ class Night:
         except duckdb.InvalidInputException as error:
             if "not valid UTF8" not in str(error):
                 raise
-            create_landing_views(self.connection, repaired_files(self._files, self._scratch))
+            create_landing_views(self.connection, repaired_files(self._local_files, self._scratch))
             self._answer(statement, parameters).create(table)
 
     def rows(self, statement: str, **parameters: object) -> pa.Table:
@@ -205,7 +206,7 @@ class Night:
         """Replace the date in a warehouse table by a table of the connection, whose further columns are left out.
 
         Raises:
-            pyarrow.ArrowInvalid: a value does not fit the type of its column.
+            DeltaError: a value does not fit the type of its column; nothing was written.
         """
         schema = WAREHOUSE[table].row_schema
         rows = self.connection.table(source).select(*schema.names)
@@ -260,7 +261,8 @@ class Night:
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        landed = [path for paths in self._files.values() for path in paths]
+        paths = [path for paths in self._files.values() for path in paths]
+        landed = (self.place.filesystem, paths) if paths else None
         with self._closing:
             if error is None:
                 with explained(self._warehouse.uri):

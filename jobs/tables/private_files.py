@@ -1,6 +1,8 @@
 """Files about persons: who can read them does not depend on the umask."""
 
 import os
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +38,20 @@ def close_to_others(path: Path) -> bool:
         return False
     path.chmod(mode & 0o7777 & ~OTHERS)
     return True
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder that is closed to other users, and removed at the end: also at that of a killed process.
+
+    It may contain rows of the restricted zone. Airflow kills a task five seconds after SIGTERM, and a statement of
+    DuckDB took a minute to stop.
+    """
+    folder = tempfile.mkdtemp(prefix="bread_salt_")
+    # `read` waits until this process has ended or closes the pipe. In another session, signals to our group spare it.
+    command = ["/bin/sh", "-c", 'read _; rm -rf "$1"', "sh", folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):  # noqa: S603
+        yield Path(folder)
 
 
 def write_private(path: Path, text: str, *, overwrite: bool) -> None:

@@ -36,20 +36,12 @@ def spark_session(app_name: str, **settings: str) -> SparkSession:
         builder = builder.master("local[*]").config("spark.driver.memory", "4g").config("spark.log.level", "WARN")
     for name, value in settings.items():
         builder = builder.config(name.replace("__", "."), value)
-    spark = (
+    return (
         builder.config("spark.ui.showConsoleProgress", "true")
         # Under Airflow each update is a line of the log.
         .config("spark.ui.consoleProgress.update.interval", f"{PROGRESS_SECONDS}s")
-        .config("spark.sql.session.timeZone", "UTC")
-        # In Delta, Spark's default INT96 would be a timestamp without a time zone.
-        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .getOrCreate()
     )
-    context = spark.sparkContext
-    if (context.master or "").startswith("local") and not context.getConf().contains("spark.sql.shuffle.partitions"):
-        # With Spark's default of 200, each shuffle of a small date takes one second on two cores.
-        spark.conf.set("spark.sql.shuffle.partitions", max(8, 4 * context.defaultParallelism))
-    return spark
 
 
 def check_java() -> None:

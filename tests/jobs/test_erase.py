@@ -2,7 +2,6 @@
 
 import datetime as dt
 import shutil
-import time
 from pathlib import Path
 from unittest import mock
 
@@ -233,8 +232,7 @@ def test_what_was_published_is_deleted_only_with_the_flag(warehouse, tmp_path, i
 
 
 def test_files_that_may_name_the_person_tomorrow_are_announced(warehouse, cleaned, ids, monkeypatch, capsys):
-    staged = warehouse / "restricted" / "_staging" / f"restricted.photo_ages-{int(time.time())}-0a1b"
-    staged.mkdir(parents=True)
+    (warehouse / "restricted" / "photo_ages" / f"business_date={DATE}" / "part-0.parquet#1").touch()
     monkeypatch.setattr(erase, "count_again", lambda *_: None)
     erase.main(settings(warehouse, cleaned, receipt_id=ids[:1]))
     assert "1 files of running or killed programs may name the person; tomorrow, run:" in capsys.readouterr().out

@@ -1,107 +1,53 @@
+"""The scoring of a date: which photos, by which model, in how many tasks, and what the report says."""
+
 import datetime as dt
 import json
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
-from pyspark.sql import functions as F
 
-from jobs import score_photos
-from jobs.score_photos import age_scorer, mean_age_years, path_is_safe, score_events, screen_events
-from jobs.tables import quarantine
+from jobs import score_photos as job
+from jobs.score_photos import Settings, age_scorer, mean_age_years, score_photos
 from jobs.tables.landing import open_place
-from model import kernel
+from jobs.tables.spark import spark_session
 from model.cli import InputError
 from model.predict import shared, version
 
 DATE = dt.date(2026, 11, 9)
-
-SAFE = ["photos/a.jpg", "a.jpg", "photos/..a/b..jpg", "photos/a b%20ü.jpg"]
-UNSAFE = [
-    "../a.jpg",
-    "photos/../../a.jpg",
-    "photos/..",
-    "..",
-    "/etc/hostname",
-    "file:/etc/hostname",
-    "s3a://other/a.jpg",
-    "..\\a.jpg",
-    "~root/a.jpg",
-    "a\x00.jpg",
-    "a\n.jpg",
-    "",
-    "  ",
-    "photos//a.jpg",
-    "photos/a.jpg/",
-    "./a.jpg",
-    "a" * 1025,
-]
+MISSING = "photos/no such.jpg"
 
 
-@pytest.mark.parametrize(("paths", "safe"), [(SAFE, True), (UNSAFE, False)])
-def test_only_paths_below_the_landing_zone_are_safe(spark, paths, safe):
-    frame = spark.createDataFrame([(path,) for path in paths], "path string")
-    results = frame.select("path", path_is_safe(F.col("path"))).collect()
-    assert [path for path, is_safe in results if is_safe is not safe] == []
+def photo_paths(landing, n):
+    return [str(path.relative_to(landing)) for path in sorted((landing / "photos").glob("*/*.jpg"))[:n]]
 
 
-def test_an_unusable_event_is_rejected_with_a_reason(rows):
-    cases = [
-        ({}, None),
-        ({"photo_id": None}, "missing_value"),
-        ({"till_id": None}, "missing_value"),
-        ({"path": None}, "missing_value"),
-        ({"till_id": ""}, "missing_value"),
-        ({"captured_at": None}, "no_capture_time"),
-        ({"captured_at": dt.datetime(1970, 1, 1, tzinfo=dt.UTC)}, "time_off_date"),
-        ({"path": "../p1.jpg"}, "path_outside_landing"),
-        ({"store_id": "s9"}, "unknown_store"),
-    ]
-    events = [{"photo_id": f"p{number}", **event} for number, (event, _) in enumerate(cases)]
-    stores = rows("receipts", {}, {"receipt_id": "r2"}).select("store_id")
-    screened = screen_events(rows("photo_events", *events), stores, DATE).collect()
-    assert {row.photo_id: row.reason for row in screened} == {
-        event["photo_id"]: reason for event, (_, reason) in zip(events, cases, strict=True)
-    }
+def nearly(row):
+    return {name: pytest.approx(value, rel=1e-5) if isinstance(value, float) else value for name, value in row.items()}
 
 
-def test_a_file_named_by_two_events_is_used_once(rows):
-    at = [dt.datetime(2026, 11, 9, 9, minute, tzinfo=dt.UTC) for minute in range(3)]
-    events = [
-        {"photo_id": "later", "path": "a.jpg", "captured_at": at[2]},
-        {"photo_id": "second", "path": "a.jpg", "captured_at": at[1]},
-        {"photo_id": "first", "path": "a.jpg", "captured_at": at[1]},
-        {"photo_id": "first", "path": "a.jpg", "captured_at": at[1]},
-        {"photo_id": "elsewhere", "path": "a.jpg", "captured_at": at[0], "store_id": "s9"},
-        {"photo_id": "timeless", "path": "a.jpg", "captured_at": None},
-        {"photo_id": "conflict", "path": "a.jpg", "captured_at": at[0]},
-        {"photo_id": "conflict", "path": "a.jpg", "captured_at": at[0], "till_id": "t2"},
-        {"photo_id": "other", "path": "b.jpg", "captured_at": at[2]},
-        {"photo_id": "no path", "path": None},
-        {"photo_id": "no path either", "path": None},
-    ]
-    screened = screen_events(rows("photo_events", *events), rows("receipts", {}).select("store_id"), DATE)
-    outcome = {row.photo_id: (row.reason, row.detail) for row in screened.collect()}
-    assert {name: reason for name, (reason, _) in outcome.items()} == {
-        "first": None,
-        "second": "path_repeated",
-        "later": "path_repeated",
-        "elsewhere": "unknown_store",
-        "timeless": "no_capture_time",
-        "conflict": "conflicting_key",
-        "other": None,
-        "no path": "missing_value",
-        "no path either": "missing_value",
-    }
-    assert outcome["later"][1] == "another row has this path, and is earlier"  # no id of another person
-    assert quarantine.count(screened) == {"rows_in": 11, "rows_used": 2, "rows_quarantined": 8, "rows_duplicate": 1}
-
-
-def test_a_path_of_invalid_utf8_is_not_safe(spark):
-    frame = spark.sql("SELECT CAST(X'70E92E6A7067' AS STRING) AS path")
-    assert frame.select(path_is_safe(F.col("path"))).collect() == [(False,)]
+def test_the_rows_do_not_depend_on_the_number_of_tasks(spark, chain, model_folder, monkeypatch):
+    """Up to the seventh digit, which depends on the size of a batch."""
+    landing = chain / "landing"
+    paths = [*photo_paths(landing, 8), MISSING]
+    photos = pa.table({"photo_id": [f"p{number}" for number in range(len(paths))], "path": paths})
+    scorer = age_scorer(open_place(str(landing)), model_folder, version(model_folder))
+    scored = []
+    for tasks_per_slot, photos_per_task in ((1, 5_000), (1, 2)):
+        monkeypatch.setattr(job, "TASKS_PER_SLOT", tasks_per_slot)
+        monkeypatch.setattr(job, "PHOTOS_PER_TASK", photos_per_task)
+        scored.append(score_photos(spark, photos, scorer).sort_by("photo_id").to_pylist())
+    assert scored[1] == [nearly(row) for row in scored[0]]
+    assert [row["photo_id"] for row in scored[0]] == photos["photo_id"].to_pylist()
+    *readable, missing = scored[0]
+    assert (missing["status"], missing["reason"], missing["age_years"]) == ("unreadable", "file_missing", None)
+    readable = [row for row in readable if row["status"] == "scored"]
+    assert len(readable) >= 6
+    assert all(row["age_low"] <= row["age_years"] <= row["age_high"] for row in readable)
+    assert {(row["reason"], row["detail"]) for row in readable} == {(None, None)}
 
 
 def test_a_machine_with_another_model_version_fails(model_folder):
@@ -110,34 +56,162 @@ def test_a_machine_with_another_model_version_fails(model_folder):
         shared(model_folder, "v9", "cpu")
 
 
-def test_a_photo_that_this_model_has_scored_is_not_scored_again(rows, chain, model_folder):
-    photo = sorted((chain / "landing" / "photos").glob("*/*.jpg"))[1].relative_to(chain / "landing")
-    events = rows(
-        "photo_events", *({"photo_id": name, "path": str(photo)} for name in ("old", "retry", "other", "new"))
+@pytest.mark.parametrize(("n", "mean"), [(0, None), (9, None), (10, 41.5)])
+def test_a_mean_age_of_fewer_than_ten_photos_is_not_reported(n, mean):
+    ages = [40.0] * (n - 1) + [55.0] * min(n, 1)
+    assert mean_age_years(pa.chunked_array([ages, [None, None]], pa.float64())) == mean
+
+
+@pytest.fixture
+def landing(chain, tmp_path):
+    """A landing zone whose date has no photo event yet."""
+    return shutil.copytree(chain / "landing", tmp_path / "landing")
+
+
+@pytest.fixture
+def land(landing):
+    """Replace the photo events: `land({"photo_id": "p1", "path": ...})`, of a store that is known."""
+    (file,) = (landing / "photo_events").rglob("*.parquet")
+    common = pq.ParquetFile(file).read().slice(0, 1).to_pylist()[0]
+    (receipts,) = (landing / "receipts").rglob("*.parquet")
+    store = pq.ParquetFile(receipts).read()["store_id"][0].as_py()
+    captured_at = dt.datetime(2026, 11, 9, 9, tzinfo=dt.UTC)
+
+    def write(*events):
+        rows = [{**common, "store_id": store, "till_id": "t1", "captured_at": captured_at, **event} for event in events]
+        pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(file)), file)
+
+    return write
+
+
+@pytest.fixture
+def settings(landing, model_folder, tmp_path):
+    return Settings(business_date=DATE, landing=str(landing), warehouse=str(tmp_path / "warehouse"), model=model_folder)
+
+
+@pytest.fixture
+def ages(tmp_path):
+    """Return a function that reads `photo_ages` by photo."""
+
+    def read():
+        rows = DeltaTable(tmp_path / "warehouse" / "restricted" / "photo_ages").to_pyarrow_table().to_pylist()
+        return {row["photo_id"]: row for row in rows}
+
+    return read
+
+
+@pytest.fixture
+def report(tmp_path):
+    """Return a function that reads the report: {measure: value or text}."""
+
+    def read():
+        lines = DeltaTable(tmp_path / "warehouse" / "analytics" / "run_quality").to_pyarrow_table().to_pylist()
+        return {
+            line["measure"]: line["value"] if line["text"] is None else line["text"]
+            for line in lines
+            if line["job"] == "score_photos"
+        }
+
+    return read
+
+
+@pytest.fixture
+def sessions(spark, monkeypatch):
+    """The names of the Spark sessions that the job asks for."""
+    asked = []
+    assert spark  # the job uses this session
+
+    def ask(name):
+        asked.append(name)
+        return spark_session(name)
+
+    monkeypatch.setattr(job, "spark_session", ask)
+    return asked
+
+
+def test_a_second_run_scores_only_new_and_unreadable_photos(landing, land, settings, sessions, ages, report):  # noqa: PLR0917
+    first, second = photo_paths(landing, 2)
+    known = {"photo_id": "known", "path": first}
+    retry = {"photo_id": "retry", "path": MISSING}
+    land(known, retry)
+    job.main(settings)
+    before = ages()
+    assert {name: row["status"] for name, row in before.items()} == {"known": "scored", "retry": "unreadable"}
+    counts = {"rows_in": 2, "rows_used": 1, "rows_quarantined": 1, "rows_duplicate": 0}
+    assert report() | counts == report()
+    shutil.copy(landing / first, landing / MISSING)
+    land(known, retry, {"photo_id": "new", "path": second})
+    (landing / first).unlink()  # its score is kept
+    job.main(settings)
+    assert {row["status"] for row in ages().values()} == {"scored"}
+    assert ages()["known"] == before["known"]
+    assert ages()["retry"]["age_years"] == before["known"]["age_years"] != ages()["new"]["age_years"]
+    assert sessions == ["score_photos"] * 2
+
+
+def test_a_run_without_new_photos_starts_no_spark_and_changes_no_row(landing, land, settings, sessions, ages):
+    land(*({"photo_id": path, "path": path} for path in photo_paths(landing, 2)))
+    job.main(settings)
+    before = ages()
+    sessions.clear()
+    job.main(settings)
+    assert (sessions, ages()) == ([], before)
+
+
+def test_another_model_version_scores_all_photos_again(landing, land, settings, model_folder, tmp_path, ages):  # noqa: PLR0917
+    land(*({"photo_id": path, "path": path} for path in photo_paths(landing, 2)))
+    job.main(settings)
+    other = shutil.copytree(model_folder, tmp_path / "other")
+    card = json.loads((other / "model.json").read_text())
+    (other / "model.json").write_text(json.dumps({**card, "note": "a later model"}))
+    job.main(Settings(business_date=DATE, landing=str(landing), warehouse=settings.warehouse, model=other))
+    assert {row["model_version"] for row in ages().values()} == {version(other)} != {version(model_folder)}
+
+
+@pytest.mark.parametrize("events", [[], [{"photo_id": "p1", "path": "../p1.jpg"}]], ids=["none", "none usable"])
+def test_a_date_without_usable_photos_starts_no_spark_and_is_reported(land, settings, sessions, ages, report, events):  # noqa: PLR0917
+    land(*events)
+    job.main(settings)
+    assert (sessions, ages()) == ([], {})
+    counts = {"rows_in": len(events), "rows_used": 0, "rows_quarantined": len(events), "mean_age_years": None}
+    assert report() | counts == report()
+
+
+def test_unreadable_photos_are_counted_and_quarantined_beside_unusable_events(  # noqa: PLR0917
+    landing, land, settings, sessions, ages, report, tmp_path
+):
+    good = photo_paths(landing, 11)
+    (landing / "empty.jpg").touch()
+    (landing / "link.jpg").symlink_to(tmp_path / "elsewhere.jpg")
+    bad = {MISSING: "file_missing", "empty.jpg": "file_empty", "link.jpg": "path_outside_landing"}
+    land(
+        *({"photo_id": path, "path": path} for path in [*good, *bad]),
+        {"photo_id": good[0], "path": good[0]},  # delivered twice
+        {"photo_id": "outside", "path": "../p.jpg"},
+        {"photo_id": None, "path": "a.jpg"},
     )
-    known = rows(
-        "restricted/photo_ages",
-        {"photo_id": "old", "age_years": 77.0, "model_version": "v2"},
-        {"photo_id": "retry", "age_years": None, "status": "unreadable", "model_version": "v2"},
-        {"photo_id": "other", "age_years": 66.0, "model_version": "v1"},
-        {"photo_id": "gone", "age_years": 55.0, "model_version": "v2"},
-    )
-    scorer = age_scorer(open_place(str(chain / "landing")), model_folder, version(model_folder))
-    scored = {row.photo_id: row for row in score_events(events, known, scorer, "v2", 1).collect()}
-    assert {name for name, row in scored.items() if row.is_new} == {"retry", "other", "new"}
-    assert scored["old"].age_years == 77.0
-    assert scored["retry"].age_years == scored["other"].age_years == scored["new"].age_years not in (66.0, 77.0)
-    assert {row.status for row in scored.values()} == {"scored"}
+    job.main(settings)
+    statuses = [row["status"] for row in ages().values()]
+    assert (statuses.count("scored"), statuses.count("unreadable")) == (len(good), len(bad))
+    assert {name: row["reason"] for name, row in ages().items() if row["status"] == "unreadable"} == bad
+    counts = {"rows_in": 17, "rows_used": 11, "rows_quarantined": 5, "rows_duplicate": 1}
+    assert report() | counts == report()
+    quarantine = DeltaTable(tmp_path / "warehouse" / "restricted" / "quarantine").to_pyarrow_table().to_pylist()
+    rejected = {**bad, "outside": "path_outside_landing", "?": "missing_value"}
+    assert {row["key"]: row["reason"] for row in quarantine} == rejected
+    known = [row["age_years"] for row in ages().values() if row["status"] == "scored"]
+    assert report()["mean_age_years"] == pytest.approx(np.mean(known), abs=0.0006)
+    assert sessions == ["score_photos"]
 
 
 @pytest.mark.usefixtures("spark")
-def test_a_run_uses_one_model_even_if_the_link_moves(chain, model_folder, tmp_path, monkeypatch):
+def test_a_run_uses_one_model_even_if_the_link_moves(  # noqa: PLR0917
+    landing, land, model_folder, tmp_path, monkeypatch, ages, report
+):
     first, second, link = (tmp_path / "store" / name for name in ("first", "second", "current"))
     for folder in (first, second):
         shutil.copytree(model_folder, folder)
-    landing = shutil.copytree(chain / "landing", tmp_path / "landing")
-    (events,) = (landing / "photo_events").rglob("*.parquet")
-    pq.write_table(pq.ParquetFile(events).read().slice(0, 8), events)
+    land(*({"photo_id": path, "path": path} for path in photo_paths(landing, 2)))
     card = json.loads((second / "model.json").read_text())
     (second / "model.json").write_text(json.dumps({**card, "note": "a later model"}))
     link.symlink_to("first")
@@ -149,25 +223,12 @@ def test_a_run_uses_one_model_even_if_the_link_moves(chain, model_folder, tmp_pa
         link.symlink_to("second")
         return "cpu"
 
-    monkeypatch.setattr(score_photos.predict, "prepare", promote_and_prepare)
-    score_photos.main(
-        score_photos.Settings(
-            business_date=DATE, landing=str(landing), warehouse=str(tmp_path / "warehouse"), model=link
-        )
-    )
-    ages = DeltaTable(tmp_path / "warehouse" / "restricted" / "photo_ages").to_pyarrow_table()
-    quality = DeltaTable(tmp_path / "warehouse" / "analytics" / "run_quality").to_pyarrow_table().to_pylist()
-    assert [row["value"] for row in quality if row["measure"] == "mean_age_years"] == [None]  # of fewer than ten photos
-    assert set(ages["model_version"].to_pylist()) == {version(first)} != {version(second)}
-    assert set(ages["status"].to_pylist()) >= {"scored"}
+    monkeypatch.setattr(job.predict, "prepare", promote_and_prepare)
+    job.main(Settings(business_date=DATE, landing=str(landing), warehouse=str(tmp_path / "warehouse"), model=link))
+    assert report()["mean_age_years"] is None  # of fewer than ten photos
+    assert {row["model_version"] for row in ages().values()} == {version(first)} != {version(second)}
+    assert {row["status"] for row in ages().values()} == {"scored"}
     assert prepared == [first]  # so the package is stored beside the version, not beside the link
-
-
-@pytest.mark.parametrize(("n", "mean"), [(9, None), (10, 41.5)])
-def test_a_mean_age_of_fewer_than_ten_photos_is_not_reported(rows, n, mean):
-    scored = [{"age_years": 40.0}] * (n - 1) + [{"age_years": 55.0}]
-    photos = rows("restricted/photo_ages", *scored, {"age_years": None}, {"age_years": None})
-    assert photos.agg(mean_age_years()).collect() == [(mean,)]
 
 
 def test_a_model_that_cannot_score_is_reported_before_anything_is_written(chain, model_folder, tmp_path):
@@ -176,8 +237,8 @@ def test_a_model_that_cannot_score_is_reported_before_anything_is_written(chain,
     card["network"]["std"] = [0, 0, 0]
     (model / "model.json").write_text(json.dumps(card))
     with pytest.raises(InputError, match=r"std is .*; it must be three numbers between 0 and 1000"):
-        score_photos.main(
-            score_photos.Settings(
+        job.main(
+            Settings(
                 business_date=DATE,
                 landing=str(chain / "landing"),
                 warehouse=str(tmp_path / "warehouse"),
@@ -185,76 +246,3 @@ def test_a_model_that_cannot_score_is_reported_before_anything_is_written(chain,
             )
         )
     assert not (tmp_path / "warehouse").exists()
-
-
-@pytest.fixture
-def run_date(chain, model_folder, tmp_path, capsys):
-    """Score a date of few photos with a copy of the model; returns `age_errors`, the report and the output."""
-    landing = shutil.copytree(chain / "landing", tmp_path / "landing")
-    (events,) = (landing / "photo_events").rglob("*.parquet")
-    pq.write_table(pq.ParquetFile(events).read().slice(0, 2), events)
-
-    def run(held_out, *, files=(), kernel_photos=None):
-        model = shutil.copytree(model_folder, tmp_path / "age", dirs_exist_ok=True)
-        for name, text in {"held_out.csv": held_out, **dict(files)}.items():
-            (model / name).write_text(text)
-        warehouse = tmp_path / "warehouse"
-        score_photos.main(
-            score_photos.Settings(
-                business_date=DATE,
-                landing=str(landing),
-                warehouse=str(warehouse),
-                model=model,
-                kernel_photos=kernel_photos,
-            )
-        )
-        errors, quality = (
-            DeltaTable(warehouse / name).to_pyarrow_table().to_pylist()
-            for name in ("restricted/age_errors", "analytics/run_quality")
-        )
-        report = {row["measure"]: row["text"] or row["value"] for row in quality if not row["source_table"]}
-        return errors, report, capsys.readouterr().out
-
-    return run
-
-
-HEADER = "file_name,digest,real_age,age_years\n"
-
-
-@pytest.mark.usefixtures("spark")
-def test_the_pairs_of_the_held_out_photos_are_written_and_identified(run_date):
-    ages = np.arange(20, 70).repeat(5)
-    estimates = ages + 1.25
-    text = HEADER + "".join(f"{n}.jpg,d,{age},{age + 1.25}\n" for n, age in enumerate(ages))
-    errors, report, printed = run_date(text)
-    assert {row["source"] for row in errors} == {"held_out"}
-    assert sorted((row["age_years"], row["estimated_years"]) for row in errors) == list(
-        zip(ages.tolist(), estimates.tolist(), strict=True)
-    )
-    assert report["n_age_errors"] == 250
-    assert report["kernel_version"] == kernel.version(ages, estimates)
-    assert f"250 pairs of a true and an estimated age, held out by age, kernel version {report['kernel_version']}" in (
-        printed
-    )
-
-
-@pytest.mark.usefixtures("spark")
-def test_kernel_photos_replace_the_held_out_photos_and_a_model_without_pairs_clears_the_date(run_date, chain, tmp_path):
-    photos = sorted((chain / "landing" / "photos").glob("*/*.jpg"))[1:4]
-    (tmp_path / "tills" / "final_files").mkdir(parents=True)
-    for photo in photos:
-        shutil.copy(photo, tmp_path / "tills" / "final_files")
-    (tmp_path / "tills" / "labels.csv").write_text(
-        "".join(["file_name,real_age\n", *(f"{p.name},33\n" for p in photos)])
-    )
-    errors, report, printed = run_date(HEADER, files={"learnt_photos.txt": ""}, kernel_photos=tmp_path / "tills")
-    assert [(row["source"], row["age_years"]) for row in errors] == [("kernel_photos", 33)] * 3
-    assert report["n_age_errors"] == 3
-    assert len(report["kernel_version"]) == 12
-    assert f"corrected from {kernel.MIN_PAIRS} pairs, so they are not corrected" in printed
-
-    errors, report, printed = run_date(HEADER)
-    assert errors == []
-    assert report["n_age_errors"] == 0
-    assert "kernel_version" not in report
-    assert "0 pairs of a true and an estimated age" in printed

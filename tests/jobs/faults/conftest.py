@@ -15,7 +15,6 @@ from jobs import build_affinity, query, rebuild_windows, screen_cashiers
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
 from tests.jobs.faults import hooks
-from tests.jobs.faults.spark_results import SparkResults
 from tests.jobs.faults.states import CASES, REPORTS
 from tests.jobs.faults.trials import Trial
 from tests.jobs.screening.conftest import sell, three_stores
@@ -34,9 +33,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _hooked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _hooked() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        SparkResults(tmp_path_factory.mktemp("frames")).install(patch)
         hooks.install(patch)
         yield
 

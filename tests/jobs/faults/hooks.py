@@ -14,7 +14,6 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 from pyarrow import fs
-from pyspark.sql import readwriter
 
 from tests.jobs.faults.points import Writes
 
@@ -25,8 +24,6 @@ CLASSES = (
     deltalake.table.TableAlterer,
     deltalake.table.TableMerger,
     deltalake.table.TableOptimizer,
-    readwriter.DataFrameWriter,
-    readwriter.DataFrameWriterV2,
 )
 """All public methods of these classes are hooked."""
 
@@ -59,8 +56,7 @@ def local_filesystem() -> type[fs.LocalFileSystem]:
         for name, method in inspect.getmembers(original, callable)
         if not name.startswith("_") and name not in ("from_uri", "equals", "normalize_path")
     }
-    # Spark's workers get the original: they can't import this module.
-    return type("LocalFileSystem", (original,), {**methods, "__reduce__": lambda _: (original, ())})
+    return type("LocalFileSystem", (original,), methods)
 
 
 def install(patch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def run_steps(steps: Sequence[tuple[Callable[..., object], Any]], barrier: Any, 
 
 
 def night(warehouse: Path, date: Any) -> list[tuple[Callable[..., object], Any]]:
-    """Return the steps of a night that need no Spark."""
+    """Return the steps of a night that need no landing zone."""
     return [(job.main, job.Settings(business_date=date, warehouse=str(warehouse))) for job in STEPS]
 
 

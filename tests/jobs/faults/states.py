@@ -30,7 +30,6 @@ Partition = tuple[str, ...]
 Rows = dict[Partition, tuple[str, ...]]
 
 LEFTOVERS = {
-    "staging folder": r"restricted/_staging(/.*)?",
     "probe": r"\.writable",
     "uncommitted data": r".*\.parquet(#\d+)?",
     "temporary log entry": r".*/_delta_log/[^/]+#\d+",

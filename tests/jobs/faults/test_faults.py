@@ -1,4 +1,4 @@
-"""Each job without Spark fails, or is killed, at each of its writes."""
+"""Each job that reads counts fails, or is killed, at each of its writes."""
 
 import pytest
 

@@ -85,18 +85,17 @@ def test_unfinished_files_of_killed_writers_are_removed_after_a_day(warehouse, t
         tmp_path / CASES / "_delta_log" / "_commit_0a1b.json.tmp",
         tmp_path / ".writable",
     ]
-    staged = tmp_path / "restricted" / "_staging" / f"restricted.photo_ages-{int(time.time())}-0a1b" / "part#1"
+    staged = tmp_path / "restricted" / "_staging" / "restricted.photo_ages-1796078060-0a1b" / "part-0.parquet"
     staged.parent.mkdir(parents=True)
-    for path in (*unfinished, staged):
+    unfinished.append(staged)
+    for path in unfinished:
         path.write_text("r-17")
-    age(staged)
     upkeep.remove_leftovers(warehouse.place)
     assert all(path.exists() for path in unfinished)  # their writers may still run
     age(*unfinished)
     assert upkeep.leftovers(warehouse.place) == sorted(map(str, unfinished))
     upkeep.remove_leftovers(warehouse.place)
     assert not any(path.exists() for path in unfinished)
-    assert staged.exists()
     assert case_ids(warehouse) == ["k1"]
 
 
@@ -109,10 +108,8 @@ def test_files_that_are_too_young_to_be_deleted_are_listed(warehouse, tmp_path):
         folder / "part-1-old.parquet",
         folder / "part-1-new.parquet",
         folder / "part-2.parquet#1",
-        tmp_path / "restricted" / "_staging" / f"restricted.photo_ages-{int(time.time())}-0a1b",
     )
-    young[-1].mkdir(parents=True)
-    for path in (old, *young[:-1]):
+    for path in (old, *young):
         path.write_text("r-17")
     age(old)
     assert upkeep.young_files(warehouse) == sorted(map(str, young))
@@ -180,7 +177,7 @@ def test_files_under_restricted_are_closed_to_others_whatever_the_umask(rows, tm
     warehouse.check_writable()
     warehouse.create_tables()
     tables = [name for name, table in WAREHOUSE.items() if table.partition_by == ("business_date",)]
-    warehouse.replace(CASES, rows(CASES, {"case_id": "k1"}), DATE)
+    warehouse.replace(CASES, rows(CASES, {"case_id": "k1"}, for_writing=True), DATE)
     for name in tables:
         for _ in range(2):
             warehouse.replace(name, pa.Table.from_pylist([{}], schema=WAREHOUSE[name].row_schema), DATE)

@@ -1,15 +1,13 @@
 import datetime as dt
+import functools
 import multiprocessing
 import threading
-import time
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
-from pyspark.sql import functions as F
 
-from jobs.tables import staging, warehouse as module
+from jobs.tables import warehouse as module
 from jobs.tables.schemas import WAREHOUSE, is_restricted
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError, TryAgainError
@@ -26,22 +24,26 @@ def warehouse(tmp_path):
 
 
 @pytest.fixture
-def items(spark, warehouse):
+def rows(rows):
+    return functools.partial(rows, for_writing=True)
+
+
+@pytest.fixture
+def items(warehouse):
     def read(first=DATE, last=None):
-        frame = warehouse.read(spark, NAME, first, last or first)
-        return sorted((row.business_date.day, row.item) for row in frame.collect())
+        found = warehouse.rows(NAME, first=first, last=last or first).to_pylist()
+        return sorted((row["business_date"].day, row["item"]) for row in found)
 
     return read
 
 
-def test_replacing_a_date_keeps_the_other_dates(rows, warehouse, items, tmp_path):
+def test_replacing_a_date_keeps_the_other_dates(rows, warehouse, items):
     assert items() == []
     warehouse.replace(NAME, rows(NAME, {"item": "a"}, {"item": "b"}), DATE)
     warehouse.replace(NAME, rows(NAME, {"item": "c"}), NEXT)
     warehouse.replace(NAME, rows(NAME, {"item": "d"}), DATE)
     assert items(DATE, NEXT) == [(9, "d"), (10, "c")]
     assert items(NEXT) == [(10, "c")]
-    assert list((tmp_path / "restricted" / "_staging").iterdir()) == []
 
 
 def test_replacing_a_date_with_no_rows_clears_it(rows, warehouse, items):
@@ -50,7 +52,7 @@ def test_replacing_a_date_with_no_rows_clears_it(rows, warehouse, items):
     assert items() == []
 
 
-def test_replacing_a_part_of_a_date_keeps_the_other_parts(spark, rows, warehouse):
+def test_replacing_a_part_of_a_date_keeps_the_other_parts(rows, warehouse):
     def quarantine(table: str, *keys: str) -> None:
         frame = rows("restricted/quarantine", *({"key": key} for key in keys))
         warehouse.replace("restricted/quarantine", frame, DATE, source_table=table)
@@ -58,14 +60,16 @@ def test_replacing_a_part_of_a_date_keeps_the_other_parts(spark, rows, warehouse
     quarantine("receipts", "r1", "r2")
     quarantine("products", "p1")
     quarantine("receipts", "r3")
-    left = warehouse.read(spark, "restricted/quarantine", DATE, DATE).collect()
-    assert {(row.source_table, row.key) for row in left} == {("receipts", "r3"), ("products", "p1")}
+    left = warehouse.rows("restricted/quarantine").to_pylist()
+    assert {(row["source_table"], row["key"]) for row in left} == {("receipts", "r3"), ("products", "p1")}
 
 
 def test_wrong_types_are_rejected_and_not_cast(rows, warehouse, items):
-    text = rows(NAME, {}).withColumn("n_receipts", F.lit("10"))
-    with pytest.raises(ValueError, match=r"n_receipts', 'string'.*wanted.*n_receipts', 'bigint'"):
-        warehouse.replace(NAME, text, DATE)
+    counts = rows(NAME, {})
+    text = counts.set_column(3, "n_receipts", counts["n_receipts"].cast("string"))
+    for given in (text, text.to_reader()):
+        with pytest.raises(ValueError, match=r"n_receipts', 'string'.*wanted.*n_receipts', 'int64'"):
+            warehouse.replace(NAME, given, DATE)
     arrow = pa.table({"key": [1], "reason": ["bad"], "detail": ["x"]})
     with pytest.raises(ValueError, match=r"key', 'int64'.*wanted.*key', 'string'"):
         warehouse.replace("restricted/quarantine", arrow, DATE, source_table="receipts")
@@ -153,23 +157,13 @@ def test_all_tables_are_created_empty_and_only_once(warehouse, tmp_path):
     assert {(table.version(), table.count()) for table in tables} == {(0, 0)}
 
 
-def staged(root: Path, name: str) -> Path:
-    folder = root / "restricted" / "_staging" / name
-    folder.mkdir(parents=True)
-    return folder
-
-
-def test_old_staging_folders_are_removed_and_other_entries_are_kept(rows, warehouse, tmp_path):
-    now = int(time.time())
-    old = staged(tmp_path, f"restricted.photo_ages-{now - 2 * staging.MAX_AGE_SECONDS}-0a1b")
-    new = staged(tmp_path, f"restricted.photo_ages-{now}-0a1b")
-    foreign = staged(tmp_path, "old-backup")
-    (foreign.parent / ".DS_Store").write_text("")
-    file = foreign.parent / old.name.replace("photo_ages", "quarantine")
-    file.write_text("")
-    warehouse.replace(NAME, rows(NAME, {}), DATE)
-    assert not old.exists()
-    assert {path.name for path in foreign.parent.iterdir()} == {new.name, foreign.name, file.name, ".DS_Store"}
+def test_a_stream_is_written_batch_by_batch(rows, warehouse, items):
+    batch = rows(NAME, {"item": "a"}).to_batches()[0]
+    stream = pa.RecordBatchReader.from_batches(batch.schema, iter([batch, batch.slice(0, 0), batch]))
+    warehouse.replace(NAME, stream, DATE)
+    assert items() == [(9, "a"), (9, "a")]
+    warehouse.replace(NAME, pa.RecordBatchReader.from_batches(batch.schema, iter([])), DATE)
+    assert items() == []
 
 
 def test_an_unwritable_warehouse_is_an_error_and_the_check_leaves_no_file(tmp_path):
