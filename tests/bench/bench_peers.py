@@ -5,7 +5,7 @@ it is named a stage. The runs of all contenders alternate, so that a busy minute
 
 - Scoring: `score_photos` as Airflow runs it, against the network alone (the ceiling), Daft, Ray Data and a plain loop
   over torch's DataLoader. The peers use this checkout's decoder and network. Each has its best of several settings; all
-  are tried at the first number of photos, the best three at the others.
+  are tried at the first number of photos, the best two at the others.
 - Affinity: `match_receipts`, `count_purchases` and `build_affinity` against one DuckDB script, which checks no rows,
   corrects nothing and writes plain Parquet: a floor.
 

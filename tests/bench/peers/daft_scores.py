@@ -1,4 +1,4 @@
-"""Score photos with Daft: its own download of the files, and a class with the model in worker processes."""
+"""Score photos with Daft: its own download of the files, and a class with the model."""
 
 import argparse
 
@@ -20,7 +20,8 @@ def main(flags: argparse.Namespace) -> None:
     def decoded(content: bytes) -> np.ndarray:
         return decode_photo(content, size)
 
-    @daft.cls(max_concurrency=flags.workers, use_process=flags.workers > 1)
+    # With a number, Daft 0.7 always starts processes; without, it calls the class from threads of its own process.
+    @daft.cls(max_concurrency=flags.workers or None)
     class Scorer:
         def __init__(self) -> None:
             self.worker = Worker(flags.model, flags.batch, flags.threads)

@@ -34,7 +34,7 @@ def parse(description: str) -> argparse.Namespace:
     parser.add_argument("--landing", type=Path, required=True, help="the folder to which their paths are relative")
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     parser.add_argument("--out", type=Path, required=True, help="new folder for Parquet files: photo_id, age_years")
-    parser.add_argument("--workers", type=int, required=True, help="processes that score; torch: that decode")
+    parser.add_argument("--workers", type=int, required=True, help="processes that score, 0: none; torch: that decode")
     parser.add_argument("--threads", type=int, required=True, help="threads of torch in each scoring process")
     parser.add_argument("--batch", type=int, required=True, help="photos that the network computes at once")
     parser.add_argument("--apart", action="store_true", help="decode in a stage of its own; torch: always")
