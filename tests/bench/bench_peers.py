@@ -139,7 +139,7 @@ def compare_scoring(contenders: Contenders, settings: Settings, n_photos: int) -
     folder, title = settings.workdir / f"photos_{n_photos}", f"{n_photos} photos"
     events = draw_photos(folder, n_photos)
     landing, model, out = folder / "landing", folder / "age", folder / "ages"
-    flags = {"--events": events, "--landing": landing, "--model": model, "--out": out}
+    flags = {"--events": events, "--landing": landing, "--model": model, "--image-size": IMAGE_SIZE, "--out": out}
     warehouses = {project: folder / f"warehouse_{project.resolve().name}" for project in settings.project}
 
     def nightly(project: Path) -> dict[str, float]:

@@ -6,15 +6,14 @@ import daft
 import numpy as np
 from daft import DataType, Series, col
 from daft.functions import download
-from scoring import Worker, parse
+from peer_flags import parse
 
 from model.photos.decoding import decode_photo
-from model.release import checkpoint
 
 
 def main(flags: argparse.Namespace) -> None:
     """Score all photos and write their ages."""
-    size = checkpoint.load(flags.model).config.image_size
+    size = flags.image_size
 
     @daft.func(return_dtype=DataType.tensor(DataType.uint8(), (size, size, 3)))
     def decoded(content: bytes) -> np.ndarray:
@@ -24,6 +23,8 @@ def main(flags: argparse.Namespace) -> None:
     @daft.cls(max_concurrency=flags.workers or None)
     class Scorer:
         def __init__(self) -> None:
+            from photo_worker import Worker  # noqa: PLC0415  only the processes that score need torch
+
             self.worker = Worker(flags.model, flags.batch, flags.threads)
 
         @daft.method.batch(return_dtype=DataType.float64(), batch_size=flags.batch)

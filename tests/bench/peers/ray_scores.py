@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import ray
+from peer_flags import parse
 from ray.data import ActorPoolStrategy, DataContext
-from scoring import Worker, parse
 
 from model.photos.decoding import decode_photo
-from model.release import checkpoint
 
 Batch = dict[str, np.ndarray]
 
@@ -19,6 +18,8 @@ class Scorer:
     """An actor."""
 
     def __init__(self, flags: argparse.Namespace) -> None:
+        from photo_worker import Worker  # noqa: PLC0415  only the processes that score need torch
+
         self.landing = flags.landing
         self.worker = Worker(flags.model, flags.batch, flags.threads)
 
@@ -46,9 +47,8 @@ def main(flags: argparse.Namespace) -> None:
     events = ray.data.read_parquet(str(flags.events)).select_columns(["photo_id", "path"])
     events = events.repartition(target_num_rows_per_block=2 * flags.batch)  # one file would be one block
     if flags.apart:
-        size = checkpoint.load(flags.model).config.image_size
         events = events.map_batches(
-            pixels, fn_kwargs={"landing": flags.landing, "size": size}, batch_size=flags.batch, num_cpus=0.5
+            pixels, fn_kwargs={"landing": flags.landing, "size": flags.image_size}, batch_size=flags.batch, num_cpus=0.5
         )
     scored = events.map_batches(
         Scorer,

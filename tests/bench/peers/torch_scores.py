@@ -6,11 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from scoring import Worker, parse
+from peer_flags import parse
+from photo_worker import Worker
 from torch.utils.data import DataLoader, Dataset
 
 from model.photos.decoding import decode_photo
-from model.release import checkpoint
 
 
 class Photos(Dataset[torch.Tensor]):
@@ -30,7 +30,7 @@ def main(flags: argparse.Namespace) -> None:
     """Score all photos and write their ages."""
     events = pq.read_table(flags.events, columns=["photo_id", "path"])
     files = [flags.landing / path for path in events["path"].to_pylist()]
-    photos = Photos(files, checkpoint.load(flags.model).config.image_size)
+    photos = Photos(files, flags.image_size)
     loader = DataLoader(photos, batch_size=flags.batch, num_workers=flags.workers)
     worker = Worker(flags.model, flags.batch, flags.threads)
     ages = [age for batch in loader for age in worker.ages(batch.numpy())]
