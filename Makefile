@@ -7,7 +7,7 @@ SHELL := bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults check constraints bench-scale bench-publish bench-score bench-year bench-affinity bench-cashiers bench-ablations bench-kernel clean java uv
+.PHONY: help demo test test-faults check constraints bench-scale bench-publish bench-score bench-year bench-affinity bench-cashiers bench-peers bench-ablations bench-kernel clean java uv
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -49,6 +49,10 @@ bench-affinity: .venv ## measure the corrected index against known truth (40 min
 
 bench-cashiers: .venv ## measure false alarms and power of the screening of cashiers (20 minutes)
 	OMP_NUM_THREADS=1 python tests/bench/bench_cashiers.py
+
+bench-peers: .venv java uv ## compare the jobs with Daft, Ray Data, DataLoader and DuckDB (2 hours): [PROJECT='A B'] [OUT=FILE]
+	uv pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable '.[airflow,dev,peers]'
+	python tests/bench/bench_peers.py $(if $(PROJECT),--project $(PROJECT)) $(if $(OUT),--out '$(OUT)')
 
 bench-ablations: .venv ## measure each choice of the training recipe (7 hours): make bench-ablations DATA=LABELLED
 	python tests/bench/bench_ablations.py --data '$(or $(DATA),$(error DATA is not set: make bench-ablations DATA=LABELLED))' --out .ablations
