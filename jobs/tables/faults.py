@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 
 import duckdb
 import pyarrow as pa
@@ -39,7 +40,10 @@ _NETWORK = re.compile(
     r"NoRouteToHost|operation timed out",
     re.IGNORECASE,
 )
-_DENIED = re.compile(r"AccessDenied|AccessControlException|Permission denied", re.IGNORECASE)
+_DENIED = re.compile(r"Access_?Denied|403 Forbidden|AccessControlException|Permission denied", re.IGNORECASE)
+_NO_BUCKET = re.compile(r"NoSuchBucket|Bucket '[^']*' not found")
+_NESTED = re.compile(r"\x1b\[\d+m|↳|<[^>]*>")
+"""What delta-rs puts around the causes of an error: colours, arrows, and the XML of an S3 server."""
 _ARROW_DAMAGE = re.compile(
     r"thrift|magic bytes|Parquet|corrupt|invalid or truncated|Invalid BYTE_ARRAY|unexpected end|EOF|decompress|"
     r"Requested range was invalid|data page|dictionary|decod|stream registered as",
@@ -78,7 +82,7 @@ def explain(error: BaseException, warehouse: str | None = None, landed: Files | 
         return TryAgainError(f"another job changed a table at the same time, run again: {_first_line(text)}")
     if gone := _GONE.search(text):
         return _removed(gone[1])
-    known = _of_space(chain, text, warehouse) or _of_processes(text) or _of_access(chain, text)
+    known = _of_space(chain, text, warehouse) or _of_processes(text) or _of_bucket(text) or _of_access(chain, text)
     if known is None and isinstance(error, DeltaError):
         return _of_delta(text, warehouse)
     return known or _of_files(error, text, warehouse, landed)
@@ -115,9 +119,19 @@ def _of_processes(text: str) -> Known | None:
     return None
 
 
+def _of_bucket(text: str) -> Known | None:
+    if _NO_BUCKET.search(text):
+        return InputError(f"the bucket does not exist: {_first_line(text)}; create it, or correct the URI")
+    if "URL scheme is not allowed" in text:
+        return InputError(
+            f"the object store has an http address: {_first_line(text)}; set AWS_ALLOW_HTTP=true if that is meant"
+        )
+    return None
+
+
 def _of_access(chain: Sequence[BaseException], text: str) -> Known | None:
-    denied = next((line for line in text.splitlines() if _DENIED.search(line)), None)
-    if denied is None and not any(isinstance(link, PermissionError) for link in chain):
+    denied = next((line for line in text.splitlines() if _DENIED.search(line) and "↳" not in line), None)
+    if not _DENIED.search(text) and not any(isinstance(link, PermissionError) for link in chain):
         return None
     return InputError(f"permission denied: {denied or _first_line(text)}; give the account of the jobs access")
 
@@ -216,7 +230,10 @@ def _damaged_log(warehouse: str) -> str | None:
 
 
 def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+    """Return the first line that has text, with the causes that delta-rs writes below it."""
+    first, *below = [line for line in text.splitlines() if line.strip()] or [""]
+    causes = [_NESTED.sub("", line).strip() for line in takewhile(lambda line: "↳" in line, below)]
+    return ": ".join([first.strip(), *filter(None, causes)])
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -76,6 +76,14 @@ class Faults:
         self.monkeypatch.setattr(await_landing, "missing_folders", no_answer)
         await_landing.main(await_landing.Settings(business_date=DATE, landing="s3a://chain/landing"))
 
+    def bucket_does_not_exist(self):  # for the real texts, see tests/jobs/test_object_store.py
+        with explained("s3://chain/warehouse"):
+            raise OSError("Bucket 'chain' not found.")
+
+    def store_is_not_encrypted(self):
+        with explained("s3://chain/warehouse"):
+            raise OSError("Generic S3 error\n ↳ URL scheme is not allowed")
+
     def date_is_in_the_future(self):
         settings = await_landing.Settings(business_date=DATE, landing=str(self.folder))
         await_landing.check_night(settings, dt.datetime(2026, 11, 7, tzinfo=dt.UTC))
