@@ -15,12 +15,16 @@ and quarantine.
   1,000 photos on a CPU. A model folder without readable held-out photos has no pairs, and affinity indices of the date
   are not corrected.
 - The mean age of fewer than ten photos is not reported, because it tells the age of a person.
+- A task uses the GPU that Spark has assigned to it. If CUDA can't use that one, the CPU scores, and the job says so.
 """
 
 import errno
 import os
+import re
+import socket
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -62,7 +66,7 @@ SCORE = StructType(
         StructField(name, StringType() if name in ("status", "reason", "detail") else DoubleType())
         for name in PhotoScore._fields
     ]
-)
+).add("scored_on", StringType())
 SCORES = StructType([StructField("photo_id", StringType()), *SCORE])
 
 
@@ -139,14 +143,19 @@ def age_scorer(landing: Place, model: Path, version: str) -> Callable[[Column], 
     def score(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
         context = TaskContext.get()
         gpu = context.resources().get("gpu") if context else None
-        predictor = predict.shared(model, version, f"cuda:{gpu.addresses[0]}" if gpu else None)
+        address = gpu.addresses[0] if gpu else None
+        place = f"{socket.gethostname()}, GPU {address}" if gpu else socket.gethostname()
+        if gpu:
+            print(f"score_photos: a task on {place}", flush=True)  # in the log of the executor
+        predictor = predict.shared(model, version, predict.device_of(address))
+        scored_on = f"{place} ({predictor.device})"
         on_cpu = predictor.device.type == "cpu"
         n_threads = 2 if on_cpu else min(32, os.cpu_count() or 1)
         scores = predict.score_photos(
             predictor, chain.from_iterable(batches), photo_reader(landing), n_threads=n_threads
         )
         while rows := list(islice(scores, 1_000)):
-            yield pd.DataFrame(rows, columns=list(SCORE.names))
+            yield pd.DataFrame(rows, columns=list(PhotoScore._fields)).assign(scored_on=scored_on)
 
     return score  # type: ignore[no-any-return]
 
@@ -164,6 +173,19 @@ def score_photos(spark: SparkSession, photos: pa.Table, scorer: Callable[[Column
     # By the id, so that every run with the same number of tasks has the same photos in the same batches.
     split = spark.createDataFrame(photos).repartition(n_tasks, "photo_id").sortWithinPartitions("photo_id")
     return split.withColumn("score", scorer(split["path"])).select("photo_id", "score.*").toArrow()
+
+
+def devices(scores: pa.Table) -> str:
+    """Describe how many photos each device has scored, with a warning where the CPU took the place of a GPU.
+
+    Args:
+        scores: `scored_on`.
+    """
+    counts = Counter(scores["scored_on"].to_pylist())
+    text = "; ".join(f"{counts[place]} on {place}" for place in sorted(counts))
+    if without := [place for place in sorted(counts) if re.search(r", GPU .* \(cpu\)$", place)]:
+        text += f"\nscore_photos: warning: CUDA can't use {len(without)} of the assigned GPUs; see nvidia-smi there"
+    return text
 
 
 def error_rows(errors: AgeErrors) -> pa.Table:
@@ -198,7 +220,8 @@ def main(settings: Settings) -> None:
         scores = to_arrow_schema(SCORES).empty_table()
         if len(photos):  # otherwise Spark is not needed
             scores = score_photos(spark_session("score_photos"), photos, age_scorer(night.place, model, version))
-        print(f"score_photos: {night.date}, {len(scores)} scored in {time.monotonic() - started:.0f} s", flush=True)
+        seconds = time.monotonic() - started
+        print(f"score_photos: {night.date}, {len(scores)} scored in {seconds:.0f} s, {devices(scores)}", flush=True)
         night.connection.register("scores", scores)
         night.create("photo_ages", "nightly/photo_ages", **of_version)
         ages = night.connection.table("photo_ages")

@@ -30,6 +30,7 @@ __all__ = [
     "PhotoScore",
     "UnreadablePhotoError",
     "check",
+    "device_of",
     "prepare",
     "score_photos",
     "shared",
@@ -76,6 +77,22 @@ class PhotoScore(NamedTuple):
     """scored, or unreadable."""
     reason: str | None = None
     detail: str | None = None
+
+
+def device_of(gpu: str | None) -> str | None:
+    """Return torch's device for a GPU that a scheduler has assigned; None, which means any, if it has assigned none.
+
+    The CPU if CUDA can't use that GPU: a late night is better than none, and a broken machine, always idle, would be
+    offered every failed task again. The caller must say so, because the CPU is slower by far.
+
+    Args:
+        gpu: index of the GPU on this machine.
+    """
+    if gpu is None:
+        return None
+    import torch  # noqa: PLC0415
+
+    return f"cuda:{gpu}" if gpu in map(str, range(torch.cuda.device_count())) else "cpu"
 
 
 @lru_cache(maxsize=1)

@@ -216,3 +216,9 @@ def test_scoring_uses_the_native_precision(released, monkeypatch, files, expecte
     predictor._forward.backbone.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
     assert ages_of(predictor, files) == pytest.approx(list(expected.values()), abs=tolerance_years)
     assert set(seen) == {dtype}
+
+
+@pytest.mark.parametrize(("gpu", "device"), [("1", "cuda:1"), ("2", "cpu"), ("GPU-8f2e", "cpu")])
+def test_the_cpu_takes_the_place_of_a_gpu_that_cuda_does_not_see(gpu, device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert predict.device_of(gpu) == device
