@@ -1,6 +1,8 @@
-"""The warehouse in an S3 object store: what the jobs, queries and housekeeping write and read there."""
+"""Landing zone and warehouse in an S3 object store: a whole night, writers at the same time, housekeeping."""
 
 import datetime as dt
+import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +12,14 @@ import pytest
 from deltalake import DeltaTable
 from pyarrow import fs
 
-from jobs import build_affinity, keep_house, screen_cashiers, watch_ages
+from jobs import await_landing, keep_house
 from jobs.tables import upkeep
 from jobs.tables.duck import connect
 from jobs.tables.faults import explained
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError, TryAgainError
+from tests.conftest import JAVA_OPTIONS
 
 DATES = [dt.date(2026, 11, day) for day in (8, 9)]
 
@@ -59,23 +62,44 @@ def contents(warehouse):
         }
 
 
+NIGHTS = """
+import sys
+from pathlib import Path
+from jobs import build_affinity, nightly, sample_chain
+
+build_affinity.N_REPLICATES = 2
+model, *places = sys.argv[1:]
+for landing, warehouse in zip(places[::2], places[1::2]):
+    dates = (sample_chain.Settings.first_date,)
+    nightly.main(nightly.Settings(business_date=dates, landing=landing, warehouse=warehouse, model=Path(model)))
+"""
+
+
 @pytest.fixture(scope="module")
-def warehouses(store, counted_warehouse, tmp_path_factory):  # noqa: ARG001 - fixtures can't use usefixtures
-    """The same two dates in a folder and in the store, published."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_affinity, "N_REPLICATES", 2)
-        roots = [str(tmp_path_factory.mktemp("local")), "s3://chain/warehouse"]
-        for root in roots:
-            counted_warehouse(DATES, warehouse=root)
-            for job in (build_affinity, screen_cashiers, watch_ages):
-                job.main(job.Settings(business_date=DATES[-1], warehouse=root))
-    return roots
+def warehouses(store, chain, model_folder, tmp_path_factory):
+    """The same night in folders and in the store, by a process of its own: Spark's workers need the variables."""
+    fs.copy_files(str(chain / "landing"), "chain/landing", destination_filesystem=store)
+    model = shutil.copytree(model_folder, tmp_path_factory.mktemp("model") / "model")
+    model.with_name("model.compiled").touch()  # in place of the folder of the package, which takes 14 s to build
+    local = tmp_path_factory.mktemp("warehouse")
+    places = [chain / "landing", local, "s3://chain/landing", "s3://chain/warehouse"]
+    environment = os.environ | {"JAVA_TOOL_OPTIONS": JAVA_OPTIONS, "SPARK_LOCAL_IP": "127.0.0.1"}
+    subprocess.run([sys.executable, "-c", NIGHTS, model, *places], check=True, env=environment)
+    return [str(local), "s3://chain/warehouse"]
 
 
-def test_every_table_equals_that_of_a_folder(warehouses):
+def test_a_night_in_the_store_writes_the_rows_of_a_night_in_folders(warehouses):
     local, remote = map(contents, warehouses)
     assert remote == local
-    assert sum(map(bool, remote.values())) > 8
+    assert len(remote["restricted/photo_ages"]) == 155
+    assert sum(map(bool, remote.values())) > 10
+
+
+@pytest.mark.usefixtures("store")
+def test_the_landing_zone_of_the_store_is_awaited(chain):
+    assert await_landing.missing_folders("s3://chain/landing", DATES[1]) == []
+    assert await_landing.missing_folders("s3://chain/landing", DATES[0])[0] == f"photo_events/business_date={DATES[0]}"
+    assert chain.exists()
 
 
 ERRORS = "restricted/age_errors"
