@@ -109,6 +109,8 @@ class SparkJobOperator(SparkSubmitOperator):
             BaseHook.get_connection(self._conn_id)
         except AirflowNotFoundException:
             hook._connection["master"] = "local[*]"  # noqa: SLF001  the hook has no argument for it
+        # On YARN and Kubernetes the provider sets these variables for a driver in cluster mode alone.
+        hook._env = hook._env_vars  # noqa: SLF001
         # A process group of its own, so that on_kill reaches the Python driver, which is a child of the JVM.
         hook.submit = functools.partial(hook.submit, start_new_session=True)
         return hook
