@@ -7,7 +7,7 @@ SHELL := bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster test test-faults check constraints bench-scale bench-publish bench-score bench-year bench-affinity bench-cashiers bench-peers bench-ablations bench-kernel clean java uv
+.PHONY: help demo cluster cluster-night test test-faults check constraints bench-scale bench-publish bench-score bench-year bench-affinity bench-cashiers bench-peers bench-ablations bench-kernel clean java uv
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -17,6 +17,9 @@ demo: .venv java ## run one night of a synthetic chain and compare it with the k
 
 cluster: .venv java ## run a Spark cluster on this machine until Ctrl-C; its GPUs do not exist, the CPU does the work
 	python tests/cluster/standalone.py
+
+cluster-night: .venv java ## run a night by Airflow's scheduler on that cluster, and kill a worker (5 minutes)
+	python tests/cluster/night.py
 
 # Two processes, each with its own Spark session and one thread for torch: more threads only wait for each other.
 test: .venv java ## all tests

@@ -43,10 +43,10 @@ all tables: a task that reads one of their files at that moment fails and is ret
   folder: `<store>/current` where `train_age_model` runs), or in the environment as
   `AIRFLOW_VAR_BREAD_SALT_LANDING` and so on.
 - Connection `spark_default` of `score_photos` as JSON, `{"conn_type": "spark", "host": "spark://HOST:7077"}`. Without
-  it the job runs locally, `local[*]`. `spark-submit` on the `PATH`. In cluster deploy mode (on YARN and Kubernetes
-  only, because Spark's own clusters run no Python driver there) the job's exit code is read from the output of
-  `spark-submit`; if the output does not show it, a job with wrong input is retried in vain. Kubernetes needs the Python
-  package `apache-airflow-providers-cncf-kubernetes`.
+  it the job runs locally, `local[*]`. `spark-submit` on the `PATH`. GPUs, Kubernetes and deploy modes: `README.md` of
+  the project. In cluster deploy mode (on YARN and Kubernetes only, because Spark's own clusters run no Python driver
+  there) the job's exit code is read from the output of `spark-submit`; if the output does not show it, a job with wrong
+  input is retried in vain.
 - `BREAD_SALT_AGE_BANDS`: names of the age bands, separated by spaces, such as
   `under_18 18-29 30-44 45-59 60_plus`, which is the default. They must cover the ages 0 to 120. Dates are counted
   by year of age, so new bands need no recount: the next run publishes all its windows with them.
@@ -64,8 +64,8 @@ all tables: a task that reads one of their files at that moment fails and is ret
 - `BREAD_SALT_TIME_ZONE`: the chain's time zone, such as `Europe/Vienna`. Default: `UTC`.
 - `BREAD_SALT_PYTHON`: the interpreter, on workers and executors, in which this project is installed. Default:
   the interpreter that runs Airflow.
-- `BREAD_SALT_SCORING_POOL`: if nightly runs and backfills share GPUs, a pool with one slot per GPU
-  (`airflow pools set gpu 1 "one slot per GPU"`). Default: `default_pool`.
+- `BREAD_SALT_SCORING_POOL`: if nightly runs and backfills share GPUs, a pool with one slot, because a job takes all
+  GPUs of the cluster (`airflow pools set gpu 1 "a job takes all GPUs"`). Default: `default_pool`.
 """
 
 import os
