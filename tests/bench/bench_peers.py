@@ -48,6 +48,7 @@ PACKAGES = ("torch", "pyspark", "deltalake", "pyarrow", "duckdb", "daft", "ray")
 SCORING_PEERS = ("daft", "ray", "torch")
 AFFINITY_JOBS = ("match_receipts", "count_purchases", "build_affinity")
 IMAGE_SIZE = 64
+NATIVE = "import torch; from model.precision import native_dtype; print(native_dtype(torch.device('cpu')))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +161,8 @@ def compare_scoring(contenders: Contenders, settings: Settings, n_photos: int) -
     ceiling = partial(contenders.score, "ceiling", flags={"--model": model, "--photos": n_photos})
     best = {"ceiling": contenders.tune(title, "ceiling", ceiling)}
     for project in settings.project:  # for the ages, and so that the first round is not the first run
-        print(f"{title}, not counted: {nightly(project)}", flush=True)
+        for measured, seconds in nightly(project).items():
+            contenders.note(f"{title}, tuning", measured, seconds)
     for name in SCORING_PEERS:
         best[name] = contenders.tune(title, name, lambda variant, name=name: peer(name, variant)[name])
     contenders.alternate(
@@ -238,7 +240,8 @@ def main(settings: Settings) -> None:
         "load average at start": os.getloadavg(),
         "python": sys.version.split()[0],
         **versions,
-        "float32 on AVX2": settings.float32,
+        "limited to AVX2": settings.float32,
+        "precision of the network": contenders.run([sys.executable, "-c", NATIVE], PROJECT)[1].strip(),
         "projects": {
             str(project): contenders.run(["git", "describe", "--always", "--dirty"], project)[1].strip()
             for project in settings.project
@@ -249,11 +252,13 @@ def main(settings: Settings) -> None:
         ("scoring", compare_scoring, settings.photos),
         ("affinity", compare_affinity, settings.receipts),
     ]
-    for name, compare, sizes in comparisons:
-        for size in sizes if settings.only in ("both", name) else ():
-            compare(contenders, settings, size)
-            if settings.out:  # after each size, because a run takes an hour
-                settings.out.write_text(json.dumps({**surroundings, "seconds": contenders.figures}, indent=1))
+    try:
+        for name, compare, sizes in comparisons:
+            for size in sizes if settings.only in ("both", name) else ():
+                compare(contenders, settings, size)
+    finally:  # a run takes an hour, and the figures before an error hold
+        if settings.out:
+            settings.out.write_text(json.dumps({**surroundings, "seconds": contenders.figures}, indent=1))
     print(report(contenders, [project.resolve().name for project in settings.project]))
 
 
