@@ -47,14 +47,12 @@ def check(folder: Path) -> str:
     network, whose output is checked too.
 
     Raises:
-        InputError: as `model.predictor.load`.
+        InputError: as `checkpoint.load` and `checkpoint.curves`.
     """
     model_version, config = checkpoint.version(folder), checkpoint.config(folder)
     checkpoint.curves(folder)
     if not weights.are_usual(folder / checkpoint.WEIGHTS, config):
-        from model import predictor  # noqa: PLC0415
-
-        predictor.load(folder)
+        checkpoint.load(folder)
     return model_version
 
 

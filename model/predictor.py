@@ -10,22 +10,12 @@ from tqdm import tqdm
 
 from model import compiled, precision
 from model.evaluation import calibration
-from model.network import AgeNetwork, decode
+from model.network import decode
 from model.photos.decoding import Pixels
 from model.release import checkpoint
 
 if TYPE_CHECKING:
     from model.photos.data import LabelledPhotos
-
-
-def load(folder: Path) -> tuple[AgeNetwork, calibration.Calibration | None]:
-    """Return the network and the calibration of a model folder; None where it has none.
-
-    Raises:
-        InputError: as `checkpoint.load`, or the calibration can't be used.
-    """
-    stored = checkpoint.curves(folder)
-    return checkpoint.load(folder), stored and calibration.Calibration.of(stored)
 
 
 class AgePredictor:
@@ -60,22 +50,23 @@ class AgePredictor:
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.version = checkpoint.version(folder)
-        network, stored = load(folder)
-        self.image_size = network.config.image_size
+        self.image_size = checkpoint.config(folder).image_size
         self.batch_size = batch_size or (256 if self.device.type == "cuda" else 32)
-        self.calibration = stored and stored.to(self.device)
+        curves = checkpoint.curves(folder)
+        self.calibration = curves and calibration.Calibration.of(curves).to(self.device)
         native = precision.native_dtype(self.device)
         package = compiled.path(folder, self.version, native)
         self._forward: Callable[[Tensor], Tensor]
         self._min_rows = 1
-        if self.device.type == "cuda":
-            self._forward = self._compile_for_gpu(compiled.folded(network, dtype or native).to(self.device))
-            self._min_rows = self.batch_size
-        elif dtype is None and package.is_file():
+        if dtype is None and self.device.type == "cpu" and package.is_file():
             self._forward = compiled.load(package)
             self._min_rows = compiled.MIN_BATCH
-        else:
-            self._forward = compiled.folded(network, dtype or native)
+            return
+        network = compiled.folded(checkpoint.load(folder), dtype or native)
+        self._forward = network
+        if self.device.type == "cuda":
+            self._forward = self._compile_for_gpu(network.to(self.device))
+            self._min_rows = self.batch_size
 
     def _compile_for_gpu(self, network: Any) -> Callable[[Tensor], Tensor]:
         """Compile for the only batch shape that is used. Without a C compiler, return the network as it is."""

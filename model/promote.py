@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from model import predictor
+from model import predict
 from model.cli import InputError, run
 from model.evaluation import metrics
 from model.release import checkpoint, contents
@@ -124,8 +124,8 @@ def compare(candidate: Path, current: Path) -> Comparison:
 def promote(model: Path, store: Path, reason: str | None, *, compared_only: bool = False) -> int:
     """Make a model current if it is better or a reason is given; returns the exit code."""
     # Fails now, not at night, if the model can't be used.
-    predictor.load(model)
-    version, current = checkpoint.version(model), current_version(store)
+    version, current = predict.check(model), current_version(store)
+    checkpoint.load(model)
     if version == current:
         is_replaced = copy_in(store, model, version)
         print(f"{version} is current already: {'its damaged copy was replaced' if is_replaced else 'nothing changed'}.")

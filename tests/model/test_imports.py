@@ -52,3 +52,8 @@ def test_a_driver_checks_a_model_without_torch(whole_model):
 def test_a_worker_imports_torch_and_nothing_else_that_is_slow(whole_model, photo, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(photo())
     assert imported(WORKER, whole_model, tmp_path / "photo.jpg") & {*SLOW, "torch"} == {"torch"}
+
+
+def test_a_worker_with_a_compiled_package_imports_no_compiler(compiled_model, photo, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(photo())
+    assert imported(WORKER, compiled_model.folder, tmp_path / "photo.jpg") & {*SLOW, "torch"} == {"torch"}

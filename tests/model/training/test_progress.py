@@ -20,7 +20,7 @@ CONFTEST = str(Path(__file__).parents[1] / "conftest.py")
 TRAIN_SHALLOW = """
 import os, runpy, signal, sys
 from model import network, train
-network.resnet50 = runpy.run_path(sys.argv.pop(1))["shallow_resnet"]
+network.ResNet = runpy.run_path(sys.argv.pop(1))["shallow_resnet"]
 one_epoch = train.train_one_epoch
 
 def kill_in_the_second(*arguments, epoch, **others):
