@@ -61,6 +61,8 @@ all tables: a task that reads one of their files at that moment fails and is ret
 - `BREAD_SALT_MAX_LINE_FIGURE`: the largest amount and quantity of a receipt line, for a currency with small units.
   Default: 1,000,000.
 - `BREAD_SALT_DRIVER_MEMORY`: memory of the Spark driver of `score_photos`. Default: `4g`.
+- `BREAD_SALT_DUCKDB_MEMORY`: memory of DuckDB in each program, such as `8GB`. Default: `4GB` in the jobs that read
+  the landing zone, which write the rest to temporary files (`TMPDIR`), and 80 % of the machine in the others.
 - `BREAD_SALT_TIME_ZONE`: the chain's time zone, such as `Europe/Vienna`. Default: `UTC`.
 - `BREAD_SALT_PYTHON`: the interpreter, on workers and executors, in which this project is installed. Default:
   the interpreter that runs Airflow.

@@ -16,7 +16,7 @@ from jobs import await_landing, erase, keep_house
 from jobs.tables import landing, spark
 from jobs.tables.duck import connect
 from jobs.tables.faults import explained
-from jobs.tables.night import DateSettings, Night
+from jobs.tables.night import DateSettings, LandingSettings, Night
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from jobs.tables.warehouse import Warehouse
 from model import promote, retire
@@ -43,6 +43,12 @@ class Faults:
 
     def read_landing(self):
         landing.landing_files(landing.open_place(str(self.folder / "landing")), EVENTS, DATE)
+
+    def screen_events(self):
+        places = {"landing": str(self.folder / "landing"), "warehouse": self.warehouse.uri}
+        settings = LandingSettings(business_date=DATE, **places)
+        with Night(settings, "score_photos", landing_tables=[EVENTS]) as night:
+            night.connection.table(f"landing.{EVENTS}").distinct().create("events")
 
     def write_counts(self):
         self.warehouse.create_tables()
@@ -174,6 +180,21 @@ class Faults:
         file = self.write_counts()
         file.write_bytes(file.read_bytes()[:100])
         self.read_counts()
+
+    def landing_file_is_damaged(self):
+        file = self.land([{"photo_id": f"p{n}"} for n in range(3000)])
+        content = file.read_bytes()
+        file.write_bytes(content[:30] + bytes(2970) + content[3000:])
+        self.screen_events()
+
+    def memory_is_too_small(self):
+        self.land([{"photo_id": f"p{n}"} for n in range(3000)])
+        self.monkeypatch.setenv("BREAD_SALT_DUCKDB_MEMORY", "1MB")
+        self.screen_events()
+
+    def memory_is_no_size(self):
+        self.monkeypatch.setenv("BREAD_SALT_DUCKDB_MEMORY", "much")
+        connect(self.warehouse.uri)
 
     def log_is_damaged(self):
         self.write_counts()

@@ -109,8 +109,8 @@ def test_screening_flags_are_passed_to_both_programs_that_screen(load_dags, monk
 
 
 def test_the_time_zone_is_passed_to_count_purchases(nightly_in):
-    arguments = nightly_in("Europe/Vienna").get_task("count_purchases").application_args
-    assert "--time-zone=Europe/Vienna" in arguments
+    command = nightly_in("Europe/Vienna").get_task("count_purchases").bash_command
+    assert command.endswith(" --time-zone Europe/Vienna")
 
 
 def test_only_the_checks_update_the_asset(nightly):

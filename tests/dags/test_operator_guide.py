@@ -22,7 +22,10 @@ def pattern(text: str) -> str:
     return ".*".join(re.escape(part) for part in text.split("..."))
 
 
-HELPERS = {"land", "read_landing", "write_counts", "read_counts", "read_model", "load_model", "erase", "score_person"}
+HELPERS = {
+    "land", "read_landing", "screen_events", "write_counts", "read_counts", "read_model", "load_model", "erase",
+    "score_person",
+}  # fmt: skip
 FAULTS = [name for name in vars(Faults) if not name.startswith("_") and name not in HELPERS]
 
 
