@@ -57,7 +57,7 @@ bench-cashiers: .venv ## measure false alarms and power of the screening of cash
 	OMP_NUM_THREADS=1 python tests/bench/bench_cashiers.py
 
 bench-peers: .venv java uv ## compare the jobs with Daft, Ray Data, DataLoader and DuckDB (2 hours): [PROJECT='A B'] [OUT=FILE]
-	uv pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable '.[airflow,dev,peers]'
+	uv pip install --quiet --compile-bytecode --python .venv/bin/python --constraint constraints.txt --editable '.[airflow,dev,peers]'
 	python tests/bench/bench_peers.py $(if $(PROJECT),--project $(PROJECT)) $(if $(OUT),--out '$(OUT)')
 
 bench-ablations: .venv ## measure each choice of the training recipe (7 hours): make bench-ablations DATA=LABELLED

@@ -80,11 +80,13 @@ class Contenders:
             **QUIET,
             **(FLOAT32 if self.is_float32 else {}),
         }
+        # Without compiled bytecode, importing torch and the model takes 16 s instead of 5 in every process.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         started = time.monotonic()
         done = subprocess.run(
             [str(word) for word in words],
             cwd=project,
-            env={**os.environ, **ours, **environment},
+            env={**inherited, **ours, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,6 +1,8 @@
 """A worker of the scoring peers: it decodes and scores photos with this project's network."""
 
+import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,26 @@ import torch
 from model.photos.decoding import Pixels, decode_photo
 from model.predict import AgePredictor
 
+_loading = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def predictor_of(model: Path, batch: int) -> AgePredictor:
+    """Return the network of this process. Daft makes a worker in each of its threads.
+
+    One network is enough for them, and loading another would break those that compute meanwhile: it folds batch
+    normalisation with torch.fx, which replaces the call of every module of the process for that time.
+    """
+    return AgePredictor(model, batch_size=batch)
+
 
 class Worker:
     """A loaded model in one process or thread."""
 
     def __init__(self, model: Path, batch: int, threads: int) -> None:
         torch.set_num_threads(threads)
-        self.predictor = AgePredictor(model, batch_size=batch)
+        with _loading:
+            self.predictor = predictor_of(model, batch)
 
     def decode(self, contents: Sequence[bytes]) -> Pixels:
         """Return the pixels of some files, uint8 (B, S, S, 3)."""

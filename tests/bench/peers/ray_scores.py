@@ -45,7 +45,7 @@ def main(flags: argparse.Namespace) -> None:
     ray.init(num_cpus=n_cores, include_dashboard=False, log_to_driver=False)
     DataContext.get_current().enable_progress_bars = False
     events = ray.data.read_parquet(str(flags.events)).select_columns(["photo_id", "path"])
-    events = events.repartition(target_num_rows_per_block=2 * flags.batch)  # one file would be one block
+    events = events.repartition(target_num_rows_per_block=flags.batch)  # one file would be one block
     if flags.apart:
         events = events.map_batches(
             pixels, fn_kwargs={"landing": flags.landing, "size": flags.image_size}, batch_size=flags.batch, num_cpus=0.5
