@@ -178,6 +178,8 @@ def score_photos(spark: SparkSession, photos: pa.Table, scorer: Callable[[Column
 def devices(scores: pa.Table) -> str:
     """Describe how many photos each device has scored, with a warning where the CPU took the place of a GPU.
 
+    The text is empty if there are no photos.
+
     Args:
         scores: `scored_on`.
     """
@@ -220,8 +222,8 @@ def main(settings: Settings) -> None:
         scores = to_arrow_schema(SCORES).empty_table()
         if len(photos):  # otherwise Spark is not needed
             scores = score_photos(spark_session("score_photos"), photos, age_scorer(night.place, model, version))
-        seconds = time.monotonic() - started
-        print(f"score_photos: {night.date}, {len(scores)} scored in {seconds:.0f} s, {devices(scores)}", flush=True)
+        outcome = f"{len(scores)} scored in {time.monotonic() - started:.0f} s"
+        print(", ".join(filter(None, [f"score_photos: {night.date}", outcome, devices(scores)])), flush=True)
         night.connection.register("scores", scores)
         night.create("photo_ages", "nightly/photo_ages", **of_version)
         ages = night.connection.table("photo_ages")

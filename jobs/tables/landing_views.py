@@ -25,7 +25,8 @@ def create_landing_views(connection: duckdb.DuckDBPyConnection, files: Mapping[s
     """
     connection.execute("CREATE SCHEMA IF NOT EXISTS landing")
     for table, paths in files.items():
-        columns, listed = ", ".join(LANDING[table].names), ", ".join(map(_quoted, paths))
+        columns = ", ".join(f"{name} AS {name}" for name in LANDING[table].names)  # in the case of the contract
+        listed = ", ".join(map(_quoted, paths))
         # Parquet's statistics leave out NaN. Unless DuckDB expects it, it takes a comparison with NaN for false unseen.
         options = "union_by_name := true, hive_partitioning := false, can_have_nan := true"
         connection.execute(

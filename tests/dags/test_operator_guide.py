@@ -22,11 +22,7 @@ def pattern(text: str) -> str:
     return ".*".join(re.escape(part) for part in text.split("..."))
 
 
-HELPERS = {
-    "land", "read_landing", "screen_events", "write_counts", "read_counts", "read_model", "load_model", "erase",
-    "score_person",
-}  # fmt: skip
-FAULTS = [name for name in vars(Faults) if not name.startswith("_") and name not in HELPERS]
+FAULTS = [name for name in vars(Faults) if not name.startswith("_")]
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,12 @@ OLD = {
 def made_up_scores(_spark, photos: pa.Table, _scorer) -> pa.Table:
     """Score a photo by its path, without a model and without Spark, which only returns scores."""
     scores = [
-        {"photo_id": photo["photo_id"], "age_years": float(len(photo["path"])), "status": "scored"}
+        {
+            "photo_id": photo["photo_id"],
+            "age_years": float(len(photo["path"])),
+            "status": "scored",
+            "scored_on": "here (cpu)",
+        }
         for photo in photos.to_pylist()
     ]
     return pa.Table.from_pylist(scores, schema=to_arrow_schema(score_photos.SCORES))
