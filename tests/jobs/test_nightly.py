@@ -251,7 +251,7 @@ def test_missing_java_gives_a_readable_error(landing, model_folder, tmp_path, wi
 
 
 @pytest.mark.parametrize("name", ["match_receipts", "count_purchases"])
-def test_a_job_that_only_matches_or_counts_needs_no_java(night, landing, tmp_path, without_java, name):  # noqa: PLR0917
+def test_a_job_that_only_matches_or_counts_needs_no_java(night, landing, tmp_path, without_java, name):
     warehouse = shutil.copytree(night, tmp_path / "warehouse")
     job = program(name, *date_flags(landing, warehouse), env=without_java)
     output, errors = job.communicate(timeout=120)
