@@ -75,8 +75,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         spark__log__level="ERROR",
         spark__driver__extraJavaOptions=JAVA_OPTIONS,
         spark__ui__enabled="false",  # no port, no start-up of a web server
-        spark__sql__shuffle__partitions="1",  # tests shuffle a handful of rows; a partition costs a task
-        spark__default__parallelism="1",  # the same for createDataFrame and RDDs
+        spark__default__parallelism="1",  # tests score a handful of photos; a task costs more than they
         spark__sql__adaptive__enabled="false",  # plans again after each stage; a small query takes a fifth longer
         spark__local__dir=str(scratch / "local"),
         spark__sql__warehouse__dir=str(scratch / "warehouse"),

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import duckdb
@@ -20,7 +19,6 @@ from jobs import match_receipts, nightly, sample_chain
 from jobs.tables.duck import connect
 from jobs.tables.schemas import LANDING, WAREHOUSE
 from model.cli import InputError, run
-from tests.conftest import JAVA_OPTIONS
 
 DATE = sample_chain.Settings.first_date
 
@@ -144,26 +142,25 @@ def date_flags(landing: Path, warehouse: Path) -> list[object]:
     return ["--business-date", DATE, "--landing", landing, "--warehouse", warehouse]
 
 
-def test_a_job_killed_while_spark_writes_leaves_the_old_rows_and_can_be_run_again(night, chain, model_folder, tmp_path):
-    """A real process with its JVM; tests/jobs/faults kills each job at each write."""
-    warehouse = tmp_path / "warehouse"
-    shutil.copytree(night, warehouse)
-    table, staging = warehouse / "restricted" / "receipt_ages", warehouse / "restricted" / "_staging"
+def test_a_job_killed_while_it_writes_leaves_whole_rows_and_can_be_run_again(  # noqa: PLR0917
+    night, chain, model_folder, tmp_path, monkeypatch, wait_until
+):
+    """A real process; tests/jobs/faults kills each job at each write."""
+    warehouse, scratch = shutil.copytree(night, tmp_path / "warehouse"), tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     before = contents(night)
-    environment = os.environ | {"JAVA_TOOL_OPTIONS": JAVA_OPTIONS}
-    job = program("match_receipts", *date_flags(chain / "landing", warehouse), "--grace-seconds", 0, env=environment)
-    seen = set()
-    deadline = time.monotonic() + 200
-    while not list(staging.glob("restricted.receipt_ages-*")):
-        seen.add(DeltaTable(table).to_pyarrow_dataset().count_rows())
-        assert job.poll() is None, job.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    reports = warehouse / "analytics" / "run_quality" / "_delta_log"
+    n_commits = len(list(reports.iterdir()))
+    job = program("match_receipts", *date_flags(chain / "landing", warehouse), "--grace-seconds", 0)
+    wait_until(lambda: len(list(reports.iterdir())) > n_commits or job.poll() is not None)  # it withdraws its report
     os.killpg(job.pid, signal.SIGKILL)
-    job.communicate()
-    seen.add(DeltaTable(table).to_pyarrow_dataset().count_rows())
-    assert seen == {len(before["restricted/receipt_ages"])}
-    assert list(staging.iterdir())
+    _, errors = job.communicate()
+    assert job.returncode == -signal.SIGKILL, errors
+    wait_until(lambda: not list(scratch.iterdir()))
+    killed = contents(warehouse)
+    assert killed["restricted/photo_ages"] == before["restricted/photo_ages"]
+    assert len(killed["analytics/run_quality"]) < len(before["analytics/run_quality"])
     match_receipts.main(flags(chain, warehouse, model_folder).of(match_receipts, DATE))
     after = contents(warehouse)
     for name in ("restricted/receipt_ages", "restricted/quarantine", "restricted/photo_ages"):
@@ -237,11 +234,32 @@ def test_a_wrong_flag_gives_a_readable_error_and_exit_code_2(  # noqa: PLR0917
     assert not (tmp_path / "warehouse").exists()
 
 
-def test_missing_java_gives_a_readable_error(landing, tmp_path):
-    environment = os.environ | {"JAVA_HOME": str(tmp_path), "PATH": str(Path(sys.executable).parent)}
-    job = program("match_receipts", *date_flags(landing, tmp_path / "warehouse"), env=environment)
+@pytest.fixture
+def without_java(tmp_path) -> dict[str, str]:
+    """An environment without Java."""
+    return os.environ | {"JAVA_HOME": str(tmp_path), "PATH": str(Path(sys.executable).parent)}
+
+
+def test_missing_java_gives_a_readable_error(landing, model_folder, tmp_path, without_java):
+    given = date_flags(landing, tmp_path / "warehouse")
+    job = program("score_photos", *given, "--model", model_folder, env=without_java)
     _, errors = job.communicate(timeout=120)
     assert job.returncode == 2, errors
     assert "error: Spark needs Java 17 or 21" in errors
     assert "Traceback" not in errors
     assert not (tmp_path / "warehouse").exists()
+
+
+@pytest.mark.parametrize("name", ["match_receipts", "count_purchases"])
+def test_a_job_that_only_matches_or_counts_needs_no_java(night, landing, tmp_path, without_java, name):
+    warehouse = shutil.copytree(night, tmp_path / "warehouse")
+    job = program(name, *date_flags(landing, warehouse), env=without_java)
+    output, errors = job.communicate(timeout=120)
+    assert job.returncode == 0, errors
+    assert output.startswith(f"{name}: 2026-11-09, ")
+
+
+def test_a_job_that_only_matches_or_counts_imports_neither_spark_nor_torch():
+    program = "import sys, jobs.match_receipts, jobs.count_purchases; print({'pyspark', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
