@@ -50,7 +50,8 @@ def scratch_folder() -> Iterator[Path]:
     folder = tempfile.mkdtemp(prefix="bread_salt_")
     # `read` waits until this process has ended or closes the pipe. In another session, signals to our group spare it.
     command = ["/bin/sh", "-c", 'read _; rm -rf "$1"', "sh", folder]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):  # noqa: S603
+    environment = {"PATH": os.defpath}  # ours may have no rm
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment):  # noqa: S603
         yield Path(folder)
 
 

@@ -175,7 +175,7 @@ def _sum_sales(connection: duckdb.DuckDBPyConnection, sales: str) -> dict[str, p
 
 @pytest.fixture(scope="session")
 def sum_sales() -> Callable[[duckdb.DuckDBPyConnection, str], dict[str, pa.Table]]:
-    """Sum sales as `count_purchases` does, without Spark."""
+    """Sum sales as `count_purchases` does."""
     return _sum_sales
 
 
@@ -208,7 +208,7 @@ def _draw_lines(rng: np.random.Generator, n_receipts: int, n_products: int, n_st
 
 @pytest.fixture(scope="session")
 def counted_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Write a warehouse as `count_purchases` leaves it, without Spark: `counted_warehouse(dates, receipts_per_day)`.
+    """Write a warehouse as `count_purchases` leaves it: `counted_warehouse(dates, receipts_per_day)`.
 
     It contains counts, catalogue, age errors and the reports of the dates. The rows of a date depend only on the
     arguments and the date. Each call makes a new folder, unless it is given an existing `warehouse`, in which it

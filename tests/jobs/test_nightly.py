@@ -236,8 +236,10 @@ def test_a_wrong_flag_gives_a_readable_error_and_exit_code_2(  # noqa: PLR0917
 
 @pytest.fixture
 def without_java(tmp_path) -> dict[str, str]:
-    """An environment without Java."""
-    return os.environ | {"JAVA_HOME": str(tmp_path), "PATH": str(Path(sys.executable).parent)}
+    """An environment whose only programs are those of Python, with an empty folder for temporary files."""
+    (tmp_path / "scratch").mkdir()
+    path = str(Path(sys.executable).parent)
+    return os.environ | {"JAVA_HOME": str(tmp_path), "PATH": path, "TMPDIR": str(tmp_path / "scratch")}
 
 
 def test_missing_java_gives_a_readable_error(landing, model_folder, tmp_path, without_java):
@@ -257,6 +259,7 @@ def test_a_job_that_only_matches_or_counts_needs_no_java(night, landing, tmp_pat
     output, errors = job.communicate(timeout=120)
     assert job.returncode == 0, errors
     assert output.startswith(f"{name}: 2026-11-09, ")
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_a_job_that_only_matches_or_counts_imports_neither_spark_nor_torch():
