@@ -18,7 +18,7 @@ demo: .venv java ## run one night of a synthetic chain and compare it with the k
 cluster: .venv java ## run a Spark cluster on this machine until Ctrl-C; its GPUs do not exist, the CPU does the work
 	python tests/cluster/standalone.py
 
-cluster-night: .venv java ## run a night by Airflow's scheduler on that cluster, and kill a worker (5 minutes)
+cluster-night: .venv java ## run a night by Airflow's scheduler on that cluster, and kill a worker
 	python tests/cluster/night.py
 
 # Two processes, each with its own Spark session and one thread for torch: more threads only wait for each other.
@@ -38,7 +38,7 @@ constraints: | uv ## update constraints.txt to the newest compatible versions
 	    --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	    --output-file constraints.txt pyproject.toml
 
-bench-scale: .venv java ## measure how the nightly jobs grow with the size of the chain
+bench-scale: .venv ## measure how the nightly jobs grow with the size of the chain
 	python tests/bench/bench_scale.py
 
 bench-publish: .venv ## measure build_affinity for a million receipts and 10,000 products
@@ -56,7 +56,7 @@ bench-affinity: .venv ## measure the corrected index against known truth (40 min
 bench-cashiers: .venv ## measure false alarms and power of the screening of cashiers (20 minutes)
 	OMP_NUM_THREADS=1 python tests/bench/bench_cashiers.py
 
-bench-peers: .venv java uv ## compare the jobs with Daft, Ray Data, DataLoader and DuckDB (2 hours): [PROJECT='A B'] [OUT=FILE]
+bench-peers: .venv java uv ## compare the jobs with Daft, Ray Data, DataLoader and DuckDB (hours): [PROJECT='A B'] [OUT=FILE]
 	uv pip install --quiet --compile-bytecode --python .venv/bin/python --constraint constraints.txt --editable '.[airflow,dev,peers]'
 	python tests/bench/bench_peers.py $(if $(PROJECT),--project $(PROJECT)) $(if $(OUT),--out '$(OUT)')
 

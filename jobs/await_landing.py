@@ -84,7 +84,7 @@ def check_night(settings: Settings, now: dt.datetime) -> None:
     if settings.model is not None:
         from model import predict  # noqa: PLC0415
 
-        predict.check(settings.model)  # 0.8 s of CPU time; the import costs ten times as much
+        predict.check(settings.model)
 
 
 def main(settings: Settings) -> None:

@@ -178,8 +178,6 @@ def score_photos(spark: SparkSession, photos: pa.Table, scorer: Callable[[Column
 def devices(scores: pa.Table) -> str:
     """Describe how many photos each device has scored, with a warning where the CPU took the place of a GPU.
 
-    The text is empty if there are no photos.
-
     Args:
         scores: `scored_on`.
     """
@@ -212,18 +210,18 @@ def main(settings: Settings) -> None:
     check_java()
     check_worker_python()
     with Night(settings, "score_photos", landing_tables=["photo_events", "receipts"]) as night:
-        print(f"score_photos: model {version} on {predict.prepare(model)}", flush=True)
         errors = age_errors.read(model, settings.kernel_photos)
         print(f"score_photos: {errors.summary}", flush=True)
         night.screen("photo_events", business_date=night.date)
         of_version = {"business_date": night.date, "model_version": version}
         photos = night.rows("nightly/photos_to_score", **of_version)
-        started = time.monotonic()
         scores = to_arrow_schema(SCORES).empty_table()
-        if len(photos):  # otherwise Spark is not needed
+        if len(photos):  # otherwise neither torch nor Spark is needed
+            print(f"score_photos: model {version} on {predict.prepare(model)}", flush=True)
+            started = time.monotonic()
             scores = score_photos(spark_session("score_photos"), photos, age_scorer(night.place, model, version))
-        outcome = f"{len(scores)} scored in {time.monotonic() - started:.0f} s"
-        print(", ".join(filter(None, [f"score_photos: {night.date}", outcome, devices(scores)])), flush=True)
+            seconds = time.monotonic() - started
+            print(f"score_photos: {night.date}, {len(scores)} scored in {seconds:.0f} s, {devices(scores)}", flush=True)
         night.connection.register("scores", scores)
         night.create("photo_ages", "nightly/photo_ages", **of_version)
         ages = night.connection.table("photo_ages")

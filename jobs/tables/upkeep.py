@@ -138,7 +138,7 @@ def young_files(warehouse: Warehouse) -> list[str]:
 
 
 def _unfinished(place: Place) -> Iterator[Path]:
-    staged = Path(place.path) / "restricted" / "_staging"  # of version 0.1, which passed rows on through files
+    staged = Path(place.path) / "restricted" / "_staging"  # of earlier versions, which passed rows on through files
     for folder, _, names in os.walk(place.path):
         is_staged = staged in (Path(folder), *Path(folder).parents)
         yield from (Path(folder, name) for name in names if is_staged or _UNFINISHED.fullmatch(name))

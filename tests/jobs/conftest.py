@@ -86,6 +86,18 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def flip() -> Callable[[Path, int, int | None], None]:
+    """Invert some bytes of a file, by the numbers of the first and of the one after the last."""
+
+    def invert(file: Path, first: int, last: int | None) -> None:
+        content = bytearray(file.read_bytes())
+        content[first:last] = bytes(255 - byte for byte in content[first:last])
+        file.write_bytes(content)
+
+    return invert
+
+
+@pytest.fixture(scope="session")
 def file_content() -> Callable[[Path], bytes]:
     """Return the bytes and names of all files of a folder, and the values of Parquet files, which may be compressed."""
 

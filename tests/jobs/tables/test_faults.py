@@ -23,12 +23,6 @@ DATE = dt.date(2026, 11, 9)
 COUNTS = "restricted/daily_counts"
 
 
-def flip(file: Path, first: int, last: int) -> None:
-    content = bytearray(file.read_bytes())
-    content[first:last] = bytes(255 - byte for byte in content[first:last])
-    file.write_bytes(content)
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("written")
@@ -56,7 +50,7 @@ def by_duckdb(root):
 
 @pytest.mark.parametrize("spoiled", [(30, 9000), (-80, -20), (-8, None)], ids=["page", "footer", "end"])
 @pytest.mark.parametrize("read", [by_arrow, by_duckdb])
-def test_a_damaged_file_of_the_warehouse_is_named_with_its_table(warehouse, read, spoiled):
+def test_a_damaged_file_of_the_warehouse_is_named_with_its_table(warehouse, read, spoiled, flip):
     file = next((warehouse / COUNTS).rglob("*.parquet"))
     flip(file, *spoiled)
     with pytest.raises(InputError) as error, explained(str(warehouse)):

@@ -21,12 +21,6 @@ DATE = dt.date(2026, 11, 9)
 COUNTS = "restricted/daily_counts"
 
 
-def flip(file: Path, first: int, last: int) -> None:
-    content = bytearray(file.read_bytes())
-    content[first:last] = bytes(255 - byte for byte in content[first:last])
-    file.write_bytes(content)
-
-
 @pytest.fixture
 def landing(tmp_path) -> Path:
     """Write receipts of the date and return their file."""
@@ -56,7 +50,7 @@ def fails_before_it_writes(tmp_path, **options) -> str:
     return f"{type(error.value).__name__}: {error.value}"
 
 
-def test_a_damaged_page_of_the_landing_zone_stops_the_job_before_it_writes(landing, tmp_path):
+def test_a_damaged_page_of_the_landing_zone_stops_the_job_before_it_writes(landing, tmp_path, flip):
     flip(landing, 30, 3000)
     text = fails_before_it_writes(tmp_path)
     assert text.startswith(f"InputError: receipts: {landing} is damaged: ")
@@ -83,7 +77,7 @@ def test_a_file_of_a_remote_landing_zone_that_vanishes_means_retry(landing, tmp_
     assert re.fullmatch("TryAgainError: receipts: landing/receipts/.*0.parquet was removed while .*; run again", text)
 
 
-def test_a_text_that_is_not_utf8_in_a_damaged_file_is_a_damage(landing, tmp_path):
+def test_a_text_that_is_not_utf8_in_a_damaged_file_is_a_damage(landing, tmp_path, flip):
     """The file is read again by Arrow, which finds the other damage."""
     bad = pa.array([b"\xff"] * 2000).cast(pa.binary())
     rows = pq.ParquetFile(landing).read()
@@ -126,7 +120,7 @@ def test_a_date_whose_windows_overflow_is_refused(landing, tmp_path):
 
 
 @pytest.mark.usefixtures("landing")
-def test_a_damaged_table_that_its_job_reads_first_is_not_repaired_by_a_run(tmp_path):
+def test_a_damaged_table_that_its_job_reads_first_is_not_repaired_by_a_run(tmp_path, flip):
     warehouse = Warehouse(str(tmp_path / "warehouse"))
     warehouse.create_tables()
     name = "restricted/photo_ages"
