@@ -62,22 +62,35 @@ matched AS (
         ) = 1
 ),
 
-ages AS (
+counted AS (
     SELECT
-        receipt_id,
-        MEDIAN(age_years) AS age_years,
-        COUNT(*)::INTEGER AS n_photos,
-        LIST(photo_id ORDER BY photo_id) AS photo_ids,
-        MEDIAN(p_under_18) AS p_under_18,
-        MEDIAN(p_under_25) AS p_under_25
+        *,
+        COUNT(*) OVER (PARTITION BY receipt_id) AS n_photos
     FROM matched
-    GROUP BY receipt_id
 )
 
+-- Most receipts have one photo, which needs no median.
 SELECT
-    receipts.receipt_id,
-    receipts.store_id,
-    receipts.till_id,
-    ages.* EXCLUDE (receipt_id)
-FROM ages
-INNER JOIN receipts ON ages.receipt_id = receipts.receipt_id
+    receipt_id,
+    store_id,
+    till_id,
+    age_years,
+    1 AS n_photos,
+    [photo_id] AS photo_ids,
+    p_under_18,
+    p_under_25
+FROM counted
+WHERE n_photos = 1
+UNION ALL
+SELECT
+    receipt_id,
+    store_id,
+    till_id,
+    MEDIAN(age_years) AS age_years,
+    COUNT(*)::INTEGER AS n_photos,
+    LIST(photo_id ORDER BY photo_id) AS photo_ids,
+    MEDIAN(p_under_18) AS p_under_18,
+    MEDIAN(p_under_25) AS p_under_25
+FROM counted
+WHERE n_photos > 1
+GROUP BY receipt_id, store_id, till_id
