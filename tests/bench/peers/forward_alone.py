@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.predict import AgePredictor, prepare
+from model.predict import prepare
+from model.predictor import AgePredictor
 
 
 def forward(model: Path, n_photos: int, batch: int, threads: int, barrier: Barrier) -> None:

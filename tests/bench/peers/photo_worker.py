@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from model.photos.decoding import Pixels, decode_photo
-from model.predict import AgePredictor
+from model.predictor import AgePredictor
 
 _loading = threading.Lock()
 
