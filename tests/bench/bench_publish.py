@@ -9,7 +9,6 @@ import datetime as dt
 import itertools
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable
+from program_cost import cost
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -31,7 +31,6 @@ from jobs.tables.warehouse import Warehouse
 from jobs.tables.windows import read_counts
 from model.cli import InputError, run
 
-PROJECT = Path(__file__).resolve().parents[2]
 DATES = [dt.date(2026, 11, 1) + dt.timedelta(days=number) for number in range(28)]
 N_CATEGORIES, N_DEPARTMENTS = 200, 20
 PRODUCTS_PER_RECEIPT = 8
@@ -182,24 +181,10 @@ def write_warehouse(folder: Path, chain: Chain) -> None:
 
 
 def job_costs(folder: Path) -> dict[str, float]:
-    """Run the job as a program; return seconds, seconds of processor time and peak resident memory.
-
-    Raises:
-        CalledProcessError: the job failed; its output is printed.
-    """
+    """Run the job as a program; return seconds, seconds of processor time and peak resident memory."""
     flags = ("--business-date", str(DATES[-1]), "--warehouse", str(folder))
-    command = [sys.executable, "-m", "jobs.build_affinity", *flags]
-    started = time.monotonic()
-    process = subprocess.Popen(command, cwd=PROJECT)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - started
-    if status:
-        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command)
-    return {
-        "job, s": seconds,
-        "job, s of processor": usage.ru_utime + usage.ru_stime,
-        "job, peak MiB": usage.ru_maxrss / 1024,
-    }
+    job = cost(sys.executable, "-m", "jobs.build_affinity", *flags)
+    return {"job, s": job.seconds, "job, s of processor": job.cpu_seconds, "job, peak MiB": job.peak_mib}
 
 
 def step_seconds(folder: Path, dates: list[dt.date]) -> dict[str, float]:

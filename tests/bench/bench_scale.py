@@ -10,18 +10,16 @@ import datetime as dt
 import itertools
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
+from program_cost import Cost, cost
 from tabulate import tabulate
 
 from jobs import sample_chain
@@ -29,7 +27,6 @@ from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError, run
 
-PROJECT = Path(__file__).resolve().parents[2]
 DATE = dt.date(2026, 11, 9)
 JOBS = ("match_receipts", "count_purchases", "build_affinity")
 COUNTED = ("daily_counts", "daily_store_counts", "catalogue")
@@ -48,15 +45,6 @@ class Settings:
     def __post_init__(self) -> None:
         if self.workdir.exists() and any(self.workdir.iterdir()):
             raise InputError(f"workdir is {self.workdir}, which is not empty; it must be new or empty")
-
-
-class Cost(NamedTuple):
-    """Time and memory of one job."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_mib: float
-    """Resident memory."""
 
 
 def make_chain(folder: Path, n_receipts: int) -> None:
@@ -89,20 +77,10 @@ def make_chain(folder: Path, n_receipts: int) -> None:
 
 
 def run_job(job: str, folder: Path) -> Cost:
-    """Run one job.
-
-    Raises:
-        CalledProcessError: the job failed; its output is printed.
-    """
+    """Run one job."""
     flags = ["--business-date", str(DATE), "--warehouse", str(folder / "warehouse")]
     landing = [] if job == "build_affinity" else ["--landing", str(folder / "landing")]
-    started = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", f"jobs.{job}", *flags, *landing], cwd=PROJECT)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - started
-    if status:
-        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), job)
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return cost(sys.executable, "-m", f"jobs.{job}", *flags, *landing)
 
 
 def table(costs: dict[int, dict[str, Cost]]) -> str:

@@ -1,4 +1,4 @@
-"""The DuckDB peer computes what the jobs write, and `agreement` refuses a peer that does not."""
+"""The peers that need no engine of their own compute what the jobs write; `agreement` refuses one that does not."""
 
 import importlib
 import subprocess
@@ -7,11 +7,14 @@ from pathlib import Path
 from types import ModuleType
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from jobs import count_purchases, match_receipts
+from model.predict import score_photos
+from model.predictor import AgePredictor
 
 BENCH = Path(__file__).parent
 TAMPERED = {
@@ -34,11 +37,13 @@ def module(name: str) -> ModuleType:
         return importlib.import_module(name)
 
 
-agreement, bench_scale, job_commands = (module(name) for name in ("agreement", "bench_scale", "job_commands"))
+agreement, bench_peers, bench_scale, contenders, job_commands = (
+    module(name) for name in ("agreement", "bench_peers", "bench_scale", "contenders", "job_commands")
+)
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory, spark) -> Path:  # noqa: ARG001  the jobs use the running session
+def chain(tmp_path_factory) -> Path:
     """A chain whose jobs have run, and the tables of the peer in `peer`."""
     folder = tmp_path_factory.mktemp("chain")
     bench_scale.make_chain(folder, 200)
@@ -86,12 +91,32 @@ def test_the_ages_of_a_peer_must_be_those_of_the_job(chain, tmp_path, change, me
         agreement.check_ages(chain / "warehouse", tmp_path)
 
 
+def test_the_loop_over_a_dataloader_has_the_ages_of_the_network_and_the_ceiling_a_time(tmp_path):
+    events = bench_peers.draw_photos(tmp_path, 40)
+    landing, model, out = tmp_path / "landing", tmp_path / "age", tmp_path / "ages"
+    runs = contenders.Contenders(repeats=1, is_float32=True)
+    one = {"threads": 1, "batch": 32}
+    flags = {"--events": events, "--landing": landing, "--model": model, "--image-size": 64, "--out": out}
+    assert runs.score("torch", {"workers": 1, **one}, flags) > 0
+    assert runs.score("ceiling", {"processes": 1, **one}, {"--model": model, "--photos": 40}) > 0
+
+    photos, predictor = pq.read_table(events), AgePredictor(model, batch_size=8)
+    scores = score_photos(
+        predictor, photos["path"].to_pylist(), lambda path: (landing / path).read_bytes(), n_threads=1
+    )
+    expected = [score.age_years for score in scores]
+    ages = pq.read_table(out / "ages.parquet")
+    assert ages["photo_id"] == photos["photo_id"]
+    assert ages["age_years"].to_pylist() == pytest.approx(expected, abs=0.1)
+    assert np.std(expected) > agreement.MIN_AGE_SPREAD
+
+
 def test_a_job_is_run_with_the_flags_and_the_environment_of_the_dag():
     flags = {"--business-date": "2026-11-09", "--landing": "L", "--warehouse": "W", "--model": "M"}
-    words, environment = job_commands.command(bench_scale.PROJECT, "build_affinity", flags, "4g")
+    words, environment = job_commands.command(contenders.PROJECT, "build_affinity", flags, "4g")
     assert words == [sys.executable, "-m", "jobs.build_affinity", "--business-date", "2026-11-09", "--warehouse", "W"]
     assert environment == {"OMP_NUM_THREADS": "1"}
-    words, _ = job_commands.command(bench_scale.PROJECT, "score_photos", flags, "4g")
+    words, _ = job_commands.command(contenders.PROJECT, "score_photos", flags, "4g")
     assert words[-8:] == [word for flag in flags.items() for word in flag]
     with pytest.raises(ValueError, match="has no task tidy_up"):
-        job_commands.command(bench_scale.PROJECT, "tidy_up", flags, "4g")
+        job_commands.command(contenders.PROJECT, "tidy_up", flags, "4g")
