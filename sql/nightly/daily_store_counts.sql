@@ -3,18 +3,19 @@
 -- Grain: one row per store and age_year at level 'all' (item ''); one row per store, level and item at the other levels,
 -- where age_year is null. Items that no receipt contains have no row.
 -- Units: receipts; age_years_sum: sum of age_year over these receipts.
--- Inputs: `item_counts` and `receipts`, the answers of nightly/item_counts and nightly/receipts.
+-- Inputs: `item_counts`, the answers of nightly/item_counts for all receipts; `receipts`, that of nightly/receipts.
 SELECT
     store_id,
     level,
     item,
     NULL::INTEGER AS age_year,
-    n_receipts,
-    age_years_sum::BIGINT AS age_years_sum
+    SUM(n_receipts)::BIGINT AS n_receipts,
+    SUM(age_years_sum)::BIGINT AS age_years_sum
 FROM item_counts
 WHERE
     store_id IS NOT NULL
     AND n_receipts > 0
+GROUP BY store_id, level, item
 UNION ALL
 SELECT
     store_id,

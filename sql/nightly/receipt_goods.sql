@@ -4,21 +4,8 @@
 -- age_year, from 14 to 60; the others have age_capped, at most 60.
 -- goods: 'alcohol' or 'other_restricted' if the net quantity of such a product is above zero; both: 'alcohol'.
 -- cashier_id: null at a till that is not staffed.
--- Inputs: `purchases` and `receipts`, the answers of nightly/purchases and nightly/receipts; `products`, the usable rows
--- of landing/products.
-WITH restricted AS (
-    SELECT
-        purchases.receipt,
-        BOOL_OR(products.is_alcohol) AS has_alcohol
-    FROM purchases
-    INNER JOIN products ON purchases.product = products.product
-    WHERE
-        products.legal_age > 0
-        AND purchases.quantity > 0
-    GROUP BY purchases.receipt
-),
-
-sold AS (
+-- Inputs: `receipts` and `restricted_receipts`, the answers of nightly/receipts and nightly/restricted_receipts.
+WITH sold AS (
     SELECT
         receipts.* EXCLUDE (receipt, is_rejected, age_year),
         CASE
@@ -27,7 +14,7 @@ sold AS (
             ELSE 'unrestricted'
         END AS goods
     FROM receipts
-    LEFT JOIN restricted ON receipts.receipt = restricted.receipt
+    LEFT JOIN restricted_receipts AS restricted ON receipts.receipt = restricted.receipt
     WHERE NOT receipts.is_rejected
 )
 

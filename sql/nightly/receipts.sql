@@ -1,6 +1,6 @@
 -- Which receipts were delivered, who sold them, and how old is the shopper?
--- Grain: one row per receipt_id, with a number, `receipt`. Of different versions of a receipt, all of them rejected, it
--- is any one.
+-- Grain: one row per receipt_id, with a number from 1, `receipt`, by store. Of different versions of a receipt, all of
+-- them rejected, it is any one.
 -- Units: hour of opening, 0-23, local time. age_years as estimated, null without a photo; age_year in completed years,
 -- 100 and over as 100.
 -- is_rejected: match_receipts has put the receipt into quarantine.
@@ -30,7 +30,7 @@ ages AS (
 )
 
 SELECT
-    CAST(ROW_NUMBER() OVER () AS INTEGER) AS receipt,
+    CAST(ROW_NUMBER() OVER (ORDER BY landed.store_id) AS INTEGER) AS receipt,
     landed.receipt_id,
     landed.store_id,
     landed.till_id,

@@ -230,7 +230,7 @@ def run_by_night(run_in_duckdb: Callable) -> Callable[[str, dict[str, pa.Table],
 
 ORDER = (
     *("photo_id", "receipt_id", "product_id", "key", "receipt", "product"),
-    *("level", "item", "store_id", "age_year", "cashier_id", "hour", "goods", "quantity"),
+    *("level", "item", "store_id", "age_year", "cashier_id", "hour", "goods", "quantity", "reason"),
 )
 
 
