@@ -234,3 +234,17 @@ def test_the_cpu_takes_the_place_of_a_gpu_that_is_listed_but_fails(error, monkey
     monkeypatch.setattr(torch, "zeros", zeros)
     assert [predict.device_of(gpu) for gpu in ("0", "1", None)] == ["cuda:0", "cpu", None]
     assert capsys.readouterr().out == "CUDA can't use GPU 1: CUDA error: out of memory\n"
+
+
+def test_the_assigned_gpu_is_the_current_one_when_its_precision_is_asked(released, monkeypatch):
+    current = [0]
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.append(device.index))
+
+    def native_dtype(_):
+        raise LookupError(f"of GPU {current[-1]}")
+
+    monkeypatch.setattr(precision, "native_dtype", native_dtype)
+    with pytest.raises(LookupError, match="of GPU 1"):
+        AgePredictor(released, device="cuda:1")
+    with pytest.raises(LookupError, match="of GPU 1"):
+        AgePredictor(released, device="cuda")
