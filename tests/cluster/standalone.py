@@ -25,6 +25,9 @@ import pyspark
 HOST = "127.0.0.1"
 START_SECONDS = 60
 
+FIRST_GPU = 100
+"""No machine has it. A GPU that exists would be used, and the rows would differ from those of a CPU."""
+
 DAEMON = {
     "SPARK_DAEMON_MEMORY": "256m",
     "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",  # half of the CPU time of a start
@@ -77,7 +80,7 @@ class Cluster(NamedTuple):
 def spark_cluster(n_workers: int = 2) -> Iterator[Cluster]:
     """Start a master and workers, wait until they are registered, and end them all at the end.
 
-    Worker 0 has the GPU with address 0, and so on.
+    Worker 0 has the GPU with address `FIRST_GPU`, and so on.
 
     Raises:
         RuntimeError: a process ended, or a worker was not registered in time. The message shows its log.
@@ -94,7 +97,7 @@ def spark_cluster(n_workers: int = 2) -> Iterator[Cluster]:
             for number in range(n_workers):
                 name = f"worker-{number}"
                 script = folder / f"gpu-of-{name}"
-                script.write_text(f"""#!/bin/sh\necho '{{"name": "gpu", "addresses": ["{number}"]}}'\n""")
+                script.write_text(f"""#!/bin/sh\necho '{{"name": "gpu", "addresses": ["{FIRST_GPU + number}"]}}'\n""")
                 script.chmod(0o755)
                 _configure(folder / name, {**SETTINGS, "spark.worker.resource.gpu.discoveryScript": str(script)})
                 arguments = ["--webui-port", "0", "--cores", "1", "--memory", "2g"]

@@ -96,7 +96,7 @@ def test_photos_are_scored_on_the_gpus_that_spark_assigns_and_elsewhere_if_a_wor
     def scoring():
         """Return the workers that score, and the GPU of each."""
         logs = folder.glob("work/*/*/*/stderr")
-        found = {log.parts[-4]: re.findall(r"a task on \S+, GPU (\d)\n", log.read_text()) for log in logs}
+        found = {log.parts[-4]: re.findall(r"a task on \S+, GPU (\d+)\n", log.read_text()) for log in logs}
         return {worker: set(gpus) for worker, gpus in found.items() if gpus}
 
     wait_until(scoring)
@@ -106,8 +106,8 @@ def test_photos_are_scored_on_the_gpus_that_spark_assigns_and_elsewhere_if_a_wor
     assert process.wait(240) == 0, output.read_text()
     text = output.read_text()
     assert "Lost executor" in text
-    assert scoring() == {"worker-0": {"0"}, "worker-1": {"1"}}
-    n, other = len(local_rows), {"worker-0": 1, "worker-1": 0}[first]
+    assert scoring() == {"worker-0": {"100"}, "worker-1": {"101"}}
+    n, other = len(local_rows), {"worker-0": 101, "worker-1": 100}[first]
     # All of them: the killed executor had not finished a task.
     assert re.search(rf"{n} scored in \d+ s, {n} on \S+, GPU {other} \(cpu\)\n", text)
     assert "warning: CUDA can't use 1 of the assigned GPUs" in text
