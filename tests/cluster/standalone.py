@@ -6,6 +6,7 @@ Spark schedules by GPU as on a real cluster, and the CPU does the work. `make cl
 
 import json
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -48,7 +49,7 @@ SETTINGS = {
     "spark.network.timeout": "60s",
     "spark.worker.resource.gpu.amount": "1",
 }
-"""`spark-defaults.conf`. Master, workers and `spark-submit` read the same file."""
+"""`spark-defaults.conf`. Master, workers and `spark-submit` read the same file, with a secret that is drawn for it."""
 
 
 class Cluster(NamedTuple):
@@ -90,8 +91,11 @@ def spark_cluster(n_workers: int = 2) -> Iterator[Cluster]:
         folder = Path(scratch)
         port, page = free_ports(2)
         master = f"spark://{HOST}:{port}"
+        # Otherwise every user of this machine could submit programs, which run as the one who has started the cluster.
+        # The secret is in files of this folder, which is closed to others, and never in a command.
+        settings = {**SETTINGS, "spark.authenticate": "true", "spark.authenticate.secret": secrets.token_hex(32)}
         try:
-            _configure(folder / "conf", SETTINGS)
+            _configure(folder / "conf", settings)
             arguments = ["--port", str(port), "--webui-port", str(page)]
             processes.append(_start(folder, "master", "master.Master", arguments, folder / "conf"))
             for number in range(n_workers):
@@ -99,7 +103,7 @@ def spark_cluster(n_workers: int = 2) -> Iterator[Cluster]:
                 script = folder / f"gpu-of-{name}"
                 script.write_text(f"""#!/bin/sh\necho '{{"name": "gpu", "addresses": ["{FIRST_GPU + number}"]}}'\n""")
                 script.chmod(0o755)
-                _configure(folder / name, {**SETTINGS, "spark.worker.resource.gpu.discoveryScript": str(script)})
+                _configure(folder / name, {**settings, "spark.worker.resource.gpu.discoveryScript": str(script)})
                 arguments = ["--webui-port", "0", "--cores", "1", "--memory", "2g"]
                 arguments += ["--work-dir", str(folder / "work" / name), master]
                 processes.append(_start(folder, name, "worker.Worker", arguments, folder / name))

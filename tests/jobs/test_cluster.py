@@ -102,6 +102,8 @@ def test_photos_are_scored_on_the_gpus_that_spark_assigns_and_elsewhere_if_a_wor
     wait_until(scoring)
     first = min(scoring())
     (worker,) = (each for each in processes_of(folder) if str(folder / "work" / first) in each.cmdline())
+    secret = re.search(r"spark.authenticate.secret (\w+)", (folder / "conf" / "spark-defaults.conf").read_text())[1]
+    assert not any(secret in str(each.cmdline()) for each in processes_of(folder))
     os.killpg(worker.pid, signal.SIGKILL)  # the worker and its executor
     assert process.wait(240) == 0, output.read_text()
     text = output.read_text()
