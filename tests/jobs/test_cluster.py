@@ -37,8 +37,14 @@ def model(model_folder, tmp_path_factory):
 def cluster():
     """Run `make cluster`'s program; return the environment that it prints. At the end it must leave nothing behind."""
     command = [sys.executable, PROJECT / "tests" / "cluster" / "standalone.py"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
-        printed = "".join(iter(program.stdout.readline, "Ctrl-C ends it.\n"))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as program:
+        printed = ""
+        for line in program.stdout:
+            printed += line
+            if line == "Ctrl-C ends it.\n":
+                break
+        else:
+            pytest.fail(printed)
         environment = {name: shlex.split(value)[0] for name, value in re.findall(r"export (\w+)=(.*)", printed)}
         folder = Path(environment["SPARK_CONF_DIR"]).parent
         yield environment
@@ -62,6 +68,8 @@ def submit(cluster, chain, model, tmp_path_factory):
     # As in the local session, so that both have the same number of tasks and the same batches.
     options = ["--master", master, "--conf", "spark.default.parallelism=1", "--conf", "spark.log.level=WARN"]
 
+    started = []
+
     def start():
         folder = tmp_path_factory.mktemp("submitted")
         flags = {"business-date": DATE, "landing": chain / "landing", "warehouse": folder / "warehouse", "model": model}
@@ -73,9 +81,13 @@ def submit(cluster, chain, model, tmp_path_factory):
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        started.append(process)
         return process, folder / "output", folder / "warehouse"
 
-    return start
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(30)
 
 
 @pytest.fixture(scope="module")
