@@ -26,6 +26,7 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from math import ceil
@@ -50,11 +51,14 @@ from model.age_errors import AgeErrors
 from model.cli import run
 from model.predict import MAX_PHOTO_BYTES, PhotoScore, UnreadablePhotoError
 
-PHOTOS_PER_TASK = 5_000
-"""Limits the loss when a task fails: less than a minute of one core at 64 pixels."""
+BATCH = 256
+"""Photos. The number of a task is a multiple, so that the network's batches, of 32 or 256, are full."""
 
-TASKS_PER_SLOT = 4
-"""At least, so that a slot that is late does not hold up the others."""
+N_TASKS = 64
+"""At least, if every task has a batch, so that a slot that is late does not hold up the others."""
+
+MAX_BATCHES_PER_TASK = 20
+"""Limits the loss when a task fails: two minutes of one core at 64 pixels."""
 
 MIN_PHOTOS_OF_MEAN = 10
 """A mean age of fewer photos is not reported."""
@@ -168,10 +172,12 @@ def score_photos(spark: SparkSession, photos: pa.Table, scorer: Callable[[Column
         photos: `photo_id, path`.
         scorer: from `age_scorer`.
     """
-    n_slots = spark.sparkContext.defaultParallelism
-    n_tasks = max(TASKS_PER_SLOT * n_slots, ceil(len(photos) / PHOTOS_PER_TASK))
-    # By the id, so that every run with the same number of tasks has the same photos in the same batches.
-    split = spark.createDataFrame(photos).repartition(n_tasks, "photo_id").sortWithinPartitions("photo_id")
+    # By the number of photos alone, and in the order of their ids: the same photos are in the same batches on any
+    # cluster. Without a shuffle, because the first one of a session takes seconds.
+    n_batches = min(MAX_BATCHES_PER_TASK, ceil(len(photos) / (BATCH * N_TASKS)))
+    tasks = photos.sort_by("photo_id").combine_chunks().to_batches(max_chunksize=BATCH * n_batches)
+    spark.conf.set("spark.sql.execution.arrow.localRelationThreshold", 0)  # otherwise Spark splits the rows anew
+    split = spark.createDataFrame(pa.Table.from_batches(tasks))
     return split.withColumn("score", scorer(split["path"])).select("photo_id", "score.*").toArrow()
 
 
@@ -210,18 +216,24 @@ def main(settings: Settings) -> None:
     check_java()
     check_worker_python()
     with Night(settings, "score_photos", landing_tables=["photo_events", "receipts"]) as night:
+        if settings.kernel_photos:
+            predict.prepare(model)  # first, so that their ages are those of the network that scores the date
         errors = age_errors.read(model, settings.kernel_photos)
         print(f"score_photos: {errors.summary}", flush=True)
         night.screen("photo_events", business_date=night.date)
         of_version = {"business_date": night.date, "model_version": version}
-        photos = night.rows("nightly/photos_to_score", **of_version)
+        night.create("photos", "nightly/photos_to_score", **of_version)
+        photos = night.connection.table("photos").to_arrow_table()
         scores = to_arrow_schema(SCORES).empty_table()
         if len(photos):  # otherwise neither torch nor Spark is needed
-            print(f"score_photos: model {version} on {predict.prepare(model)}", flush=True)
+            with ThreadPoolExecutor(1) as thread:  # importing torch and starting Java take seconds each
+                prepared = thread.submit(predict.prepare, model)
+                spark = spark_session("score_photos")
+            print(f"score_photos: model {version} on {prepared.result()}", flush=True)
             started = time.monotonic()
-            scores = score_photos(spark_session("score_photos"), photos, age_scorer(night.place, model, version))
+            scores = score_photos(spark, photos, age_scorer(night.place, model, version))
             seconds = time.monotonic() - started
-            print(f"score_photos: {night.date}, {len(scores)} scored in {seconds:.0f} s, {devices(scores)}", flush=True)
+            print(f"score_photos: {night.date}, {len(scores)} scored in {seconds:.1f} s, {devices(scores)}", flush=True)
         night.connection.register("scores", scores)
         night.create("photo_ages", "nightly/photo_ages", **of_version)
         ages = night.connection.table("photo_ages")

@@ -168,20 +168,19 @@ class Night:
 
     def create(self, table: str, statement: str, **parameters: object) -> None:
         """Create a table of the connection: the answer of a statement of `sql`."""
+        # A relation with parameters would be computed before `create`, held in memory outside the limit, and copied.
+        text = f"CREATE TABLE {table} AS\n{sql.load(statement)}"
         try:
-            self._answer(statement, parameters).create(table)
+            self.connection.execute(text, parameters)
         except duckdb.InvalidInputException as error:
             if "not valid UTF8" not in str(error):
                 raise
             create_landing_views(self.connection, repaired_files(self._local_files, self._scratch))
-            self._answer(statement, parameters).create(table)
+            self.connection.execute(text, parameters)
 
     def rows(self, statement: str, **parameters: object) -> pa.Table:
         """Return the answer of a statement of `sql`."""
-        return self._answer(statement, parameters).to_arrow_table()
-
-    def _answer(self, statement: str, parameters: Mapping[str, object]) -> duckdb.DuckDBPyRelation:
-        return self.connection.sql(sql.load(statement), params=dict(parameters) or None)
+        return self.connection.sql(sql.load(statement), params=parameters or None).to_arrow_table()
 
     def screen(self, table: str, **parameters: object) -> None:
         """Create `screened_<table>`, the rows of a landing table with the reason why they can't be used.

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from jobs import count_purchases, match_receipts
 from model.predict import score_photos
@@ -100,7 +101,7 @@ def test_the_loop_over_a_dataloader_has_the_ages_of_the_network_and_the_ceiling_
     assert runs.score("torch", {"workers": 1, **one}, flags) > 0
     assert runs.score("ceiling", {"processes": 1, **one}, {"--model": model, "--photos": 40}) > 0
 
-    photos, predictor = pq.read_table(events), AgePredictor(model, batch_size=8)
+    photos, predictor = pq.read_table(events), AgePredictor(model, dtype=torch.float32)
     scores = score_photos(
         predictor, photos["path"].to_pylist(), lambda path: (landing / path).read_bytes(), n_threads=1
     )

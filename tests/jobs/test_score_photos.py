@@ -3,19 +3,22 @@
 import datetime as dt
 import json
 import shutil
+from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql.pandas.functions import pandas_udf
 
 from jobs import score_photos as job
 from jobs.score_photos import Settings, age_scorer, mean_age_years, score_photos
 from jobs.tables.landing import open_place
 from jobs.tables.spark import spark_session
 from model.cli import InputError
-from model.predict import shared, version
+from model.predict import PhotoScore, shared, version
 
 DATE = dt.date(2026, 11, 9)
 MISSING = "photos/no such.jpg"
@@ -36,9 +39,8 @@ def test_the_rows_do_not_depend_on_the_number_of_tasks(spark, chain, model_folde
     photos = pa.table({"photo_id": [f"p{number}" for number in range(len(paths))], "path": paths})
     scorer = age_scorer(open_place(str(landing)), model_folder, version(model_folder))
     scored = []
-    for tasks_per_slot, photos_per_task in ((1, 5_000), (1, 2)):
-        monkeypatch.setattr(job, "TASKS_PER_SLOT", tasks_per_slot)
-        monkeypatch.setattr(job, "PHOTOS_PER_TASK", photos_per_task)
+    for batch in (256, 2):
+        monkeypatch.setattr(job, "BATCH", batch)
         scored.append(score_photos(spark, photos, scorer).sort_by("photo_id").to_pylist())
     assert scored[1] == [nearly(row) for row in scored[0]]
     assert [row["photo_id"] for row in scored[0]] == photos["photo_id"].to_pylist()
@@ -48,6 +50,26 @@ def test_the_rows_do_not_depend_on_the_number_of_tasks(spark, chain, model_folde
     assert len(readable) >= 6
     assert all(row["age_low"] <= row["age_years"] <= row["age_high"] for row in readable)
     assert {(row["reason"], row["detail"]) for row in readable} == {(None, None)}
+
+
+@pytest.mark.parametrize(
+    ("n_photos", "tasks"),
+    [(1, [1]), (257, [256, 1]), (256 * 64 + 1, [512] * 32 + [1]), (1_000_000, [5_120] * 195 + [1_600])],
+)
+def test_the_photos_of_a_task_do_not_depend_on_the_cluster(spark, n_photos, tasks):
+    @pandas_udf(job.SCORE)
+    def sizes(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
+        for paths in batches:
+            n = len(paths)
+            assert list(paths) == sorted(paths)
+            yield pd.DataFrame([PhotoScore(age_years=n)] * n, columns=list(PhotoScore._fields)).assign(scored_on=paths)
+
+    ids = [f"p{number:07}" for number in range(n_photos)]
+    scores = score_photos(spark, pa.table({"photo_id": ids[::-1], "path": ids[::-1]}), sizes)
+    found = scores.group_by(["age_years"]).aggregate([("age_years", "count")])
+    expected = {float(size): size * tasks.count(size) for size in tasks}
+    assert dict(zip(*found.to_pydict().values(), strict=True)) == expected
+    assert scores["photo_id"] == scores["scored_on"]
 
 
 def test_a_machine_with_another_model_version_fails(model_folder):
