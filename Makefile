@@ -56,7 +56,7 @@ bench-affinity: .venv ## measure the corrected index against known truth (40 min
 bench-cashiers: .venv ## measure false alarms and power of the screening of cashiers (20 minutes)
 	OMP_NUM_THREADS=1 python tests/bench/bench_cashiers.py
 
-bench-peers: .venv java uv ## compare the jobs with Daft, Ray Data, DataLoader and DuckDB (hours): [PROJECT='A B'] [OUT=FILE]
+bench-peers: .venv java uv ## compare the jobs with Daft, Ray Data (installed into .venv), DataLoader and DuckDB (hours): [PROJECT='A B'] [OUT=FILE]
 	uv pip install --quiet --compile-bytecode --python .venv/bin/python --constraint constraints.txt --editable '.[airflow,dev,peers]'
 	python tests/bench/bench_peers.py $(if $(PROJECT),--project $(PROJECT)) $(if $(OUT),--out '$(OUT)')
 

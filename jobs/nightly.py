@@ -35,7 +35,7 @@ class Settings(rebuild_windows.Settings):
     business_date: tuple[dt.date, ...]
     """One or more local days of the stores, YYYY-MM-DD."""
     landing: str
-    """Landing zone: a folder or URI (s3a://, gs://, hdfs://)."""
+    """Landing zone: a folder or URI (s3://, gs://, hdfs://)."""
     model: Path
     """Model folder."""
     kernel_photos: Path | None = None

@@ -81,7 +81,7 @@ def device_of(gpu: str | None) -> str | None:
     """Return torch's device for a GPU that a scheduler has assigned; None, which means any, if it has assigned none.
 
     The CPU if CUDA can't use that GPU: a late night is better than none, and a broken machine, always idle, would be
-    offered every failed task again. The caller must say so, because the CPU is slower by far.
+    offered every failed task again. The reason is printed. The caller must warn, because the CPU is slower by far.
 
     Args:
         gpu: index of the GPU on this machine.
@@ -90,7 +90,14 @@ def device_of(gpu: str | None) -> str | None:
         return None
     import torch  # noqa: PLC0415
 
-    return f"cuda:{gpu}" if gpu in map(str, range(torch.cuda.device_count())) else "cpu"
+    try:
+        # Used, not counted: the driver also lists a GPU that is faulty, or that another process has for itself.
+        torch.zeros(1, device=f"cuda:{gpu}")
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
+        problem = str(error).split("\n")[0]
+        print(f"CUDA can't use GPU {gpu}: {problem}", flush=True)
+        return "cpu"
+    return f"cuda:{gpu}"
 
 
 @lru_cache(maxsize=1)

@@ -43,12 +43,14 @@ class AgePredictor:
 
         Args:
             folder: as `checkpoint.save` wrote it.
-            device: by default CUDA where there is a GPU, else CPU.
+            device: by default CUDA where there is a GPU, else CPU. A GPU with an index becomes torch's current one.
             dtype: by default `precision.native_dtype`, and on a CPU the compiled package if `prepare` built it. With
                 a given type, a CPU runs the network uncompiled.
             batch_size: by default 256 on CUDA, 32 on a CPU.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if self.device.type == "cuda" and self.device.index is not None:
+            torch.cuda.set_device(self.device)  # `precision` asks the current GPU, which may be another kind
         self.version = checkpoint.version(folder)
         self.image_size = checkpoint.config(folder).image_size
         self.batch_size = batch_size or (256 if self.device.type == "cuda" else 32)

@@ -6,6 +6,7 @@ Spark schedules by GPU as on a real cluster, and the CPU does the work. `make cl
 
 import json
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -24,6 +25,9 @@ import pyspark
 
 HOST = "127.0.0.1"
 START_SECONDS = 60
+
+FIRST_GPU = 100
+"""No machine has it. A GPU that exists would be used, and the rows would differ from those of a CPU."""
 
 DAEMON = {
     "SPARK_DAEMON_MEMORY": "256m",
@@ -45,7 +49,7 @@ SETTINGS = {
     "spark.network.timeout": "60s",
     "spark.worker.resource.gpu.amount": "1",
 }
-"""`spark-defaults.conf`. Master, workers and `spark-submit` read the same file."""
+"""`spark-defaults.conf`. Master, workers and `spark-submit` read the same file, with a secret that is drawn for it."""
 
 
 class Cluster(NamedTuple):
@@ -77,7 +81,7 @@ class Cluster(NamedTuple):
 def spark_cluster(n_workers: int = 2) -> Iterator[Cluster]:
     """Start a master and workers, wait until they are registered, and end them all at the end.
 
-    Worker 0 has the GPU with address 0, and so on.
+    Worker 0 has the GPU with address `FIRST_GPU`, and so on.
 
     Raises:
         RuntimeError: a process ended, or a worker was not registered in time. The message shows its log.
@@ -87,16 +91,19 @@ def spark_cluster(n_workers: int = 2) -> Iterator[Cluster]:
         folder = Path(scratch)
         port, page = free_ports(2)
         master = f"spark://{HOST}:{port}"
+        # Otherwise every user of this machine could submit programs, which run as the one who has started the cluster.
+        # The secret is in files of this folder, which is closed to others, and never in a command.
+        settings = {**SETTINGS, "spark.authenticate": "true", "spark.authenticate.secret": secrets.token_hex(32)}
         try:
-            _configure(folder / "conf", SETTINGS)
+            _configure(folder / "conf", settings)
             arguments = ["--port", str(port), "--webui-port", str(page)]
             processes.append(_start(folder, "master", "master.Master", arguments, folder / "conf"))
             for number in range(n_workers):
                 name = f"worker-{number}"
                 script = folder / f"gpu-of-{name}"
-                script.write_text(f"""#!/bin/sh\necho '{{"name": "gpu", "addresses": ["{number}"]}}'\n""")
+                script.write_text(f"""#!/bin/sh\necho '{{"name": "gpu", "addresses": ["{FIRST_GPU + number}"]}}'\n""")
                 script.chmod(0o755)
-                _configure(folder / name, {**SETTINGS, "spark.worker.resource.gpu.discoveryScript": str(script)})
+                _configure(folder / name, {**settings, "spark.worker.resource.gpu.discoveryScript": str(script)})
                 arguments = ["--webui-port", "0", "--cores", "1", "--memory", "2g"]
                 arguments += ["--work-dir", str(folder / "work" / name), master]
                 processes.append(_start(folder, name, "worker.Worker", arguments, folder / name))

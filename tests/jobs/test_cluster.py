@@ -37,8 +37,14 @@ def model(model_folder, tmp_path_factory):
 def cluster():
     """Run `make cluster`'s program; return the environment that it prints. At the end it must leave nothing behind."""
     command = [sys.executable, PROJECT / "tests" / "cluster" / "standalone.py"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
-        printed = "".join(iter(program.stdout.readline, "Ctrl-C ends it.\n"))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as program:
+        printed = ""
+        for line in program.stdout:
+            printed += line
+            if line == "Ctrl-C ends it.\n":
+                break
+        else:
+            pytest.fail(printed)
         environment = {name: shlex.split(value)[0] for name, value in re.findall(r"export (\w+)=(.*)", printed)}
         folder = Path(environment["SPARK_CONF_DIR"]).parent
         yield environment
@@ -59,8 +65,9 @@ def processes_of(folder):
 def submit(cluster, chain, model, tmp_path_factory):
     """Start `spark-submit` of score_photos on the cluster; return its process, its output and the warehouse."""
     master = re.search(r"spark://[\d.:]+", cluster["AIRFLOW_CONN_SPARK_DEFAULT"])[0]
-    # As in the local session, so that both have the same number of tasks and the same batches.
-    options = ["--master", master, "--conf", "spark.default.parallelism=1", "--conf", "spark.log.level=WARN"]
+    options = ["--master", master, "--conf", "spark.log.level=WARN"]
+
+    started = []
 
     def start():
         folder = tmp_path_factory.mktemp("submitted")
@@ -73,9 +80,13 @@ def submit(cluster, chain, model, tmp_path_factory):
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        started.append(process)
         return process, folder / "output", folder / "warehouse"
 
-    return start
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -96,19 +107,21 @@ def test_photos_are_scored_on_the_gpus_that_spark_assigns_and_elsewhere_if_a_wor
     def scoring():
         """Return the workers that score, and the GPU of each."""
         logs = folder.glob("work/*/*/*/stderr")
-        found = {log.parts[-4]: re.findall(r"a task on \S+, GPU (\d)\n", log.read_text()) for log in logs}
+        found = {log.parts[-4]: re.findall(r"a task on \S+, GPU (\d+)\n", log.read_text()) for log in logs}
         return {worker: set(gpus) for worker, gpus in found.items() if gpus}
 
     wait_until(scoring)
     first = min(scoring())
     (worker,) = (each for each in processes_of(folder) if str(folder / "work" / first) in each.cmdline())
+    secret = re.search(r"spark.authenticate.secret (\w+)", (folder / "conf" / "spark-defaults.conf").read_text())[1]
+    assert not any(secret in str(each.cmdline()) for each in processes_of(folder))
     os.killpg(worker.pid, signal.SIGKILL)  # the worker and its executor
     assert process.wait(240) == 0, output.read_text()
     text = output.read_text()
     assert "Lost executor" in text
-    assert scoring() == {"worker-0": {"0"}, "worker-1": {"1"}}
-    n, other = len(local_rows), {"worker-0": 1, "worker-1": 0}[first]
+    assert scoring() == {"worker-0": {"100"}, "worker-1": {"101"}}
+    n, other = len(local_rows), {"worker-0": 101, "worker-1": 100}[first]
     # All of them: the killed executor had not finished a task.
-    assert re.search(rf"{n} scored in \d+ s, {n} on \S+, GPU {other} \(cpu\)\n", text)
+    assert re.search(rf"{n} scored in [\d.]+ s, {n} on \S+, GPU {other} \(cpu\)\n", text)
     assert "warning: CUDA can't use 1 of the assigned GPUs" in text
     assert photo_ages(warehouse) == local_rows

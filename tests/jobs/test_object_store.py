@@ -44,15 +44,17 @@ def store():
         ) as server,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{int(server.stdout.readline())}")
-        patch.setenv("AWS_ALLOW_HTTP", "true")
-        patch.setenv("AWS_REGION", "eu-central-1")
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        filesystem, bucket = fs.FileSystem.from_uri("s3://chain?allow_bucket_creation=true")
-        filesystem.create_dir(bucket)
-        yield filesystem
-        server.terminate()
+        try:
+            patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{int(server.stdout.readline())}")
+            patch.setenv("AWS_ALLOW_HTTP", "true")
+            patch.setenv("AWS_REGION", "eu-central-1")
+            patch.setenv("AWS_ACCESS_KEY_ID", "key")
+            patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+            filesystem, bucket = fs.FileSystem.from_uri("s3://chain?allow_bucket_creation=true")
+            filesystem.create_dir(bucket)
+            yield filesystem
+        finally:
+            server.terminate()
 
 
 def contents(warehouse):

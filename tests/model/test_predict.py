@@ -218,7 +218,33 @@ def test_scoring_uses_the_native_precision(released, monkeypatch, files, expecte
     assert set(seen) == {dtype}
 
 
-@pytest.mark.parametrize(("gpu", "device"), [("1", "cuda:1"), ("2", "cpu"), ("GPU-8f2e", "cpu")])
-def test_the_cpu_takes_the_place_of_a_gpu_that_cuda_does_not_see(gpu, device, monkeypatch):
+@pytest.mark.parametrize("gpu", ["100", "GPU-8f2e", "-1", ""])
+def test_the_cpu_takes_the_place_of_a_gpu_that_does_not_exist(gpu, capsys):
+    assert predict.device_of(gpu) == "cpu"
+    assert capsys.readouterr().out.startswith(f"CUDA can't use GPU {gpu}: ")
+
+
+@pytest.mark.parametrize("error", [torch.AcceleratorError, RuntimeError, AssertionError])
+def test_the_cpu_takes_the_place_of_a_gpu_that_is_listed_but_fails(error, monkeypatch, capsys):
+    def zeros(*_, device):
+        if device == "cuda:1":
+            raise error("CUDA error: out of memory\nCompile with ...")
+
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert predict.device_of(gpu) == device
+    monkeypatch.setattr(torch, "zeros", zeros)
+    assert [predict.device_of(gpu) for gpu in ("0", "1", None)] == ["cuda:0", "cpu", None]
+    assert capsys.readouterr().out == "CUDA can't use GPU 1: CUDA error: out of memory\n"
+
+
+def test_the_assigned_gpu_is_the_current_one_when_its_precision_is_asked(released, monkeypatch):
+    current = [0]
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.append(device.index))
+
+    def native_dtype(_):
+        raise LookupError(f"of GPU {current[-1]}")
+
+    monkeypatch.setattr(precision, "native_dtype", native_dtype)
+    with pytest.raises(LookupError, match="of GPU 1"):
+        AgePredictor(released, device="cuda:1")
+    with pytest.raises(LookupError, match="of GPU 1"):
+        AgePredictor(released, device="cuda")

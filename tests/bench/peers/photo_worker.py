@@ -16,10 +16,9 @@ _loading = threading.Lock()
 
 @lru_cache(maxsize=1)
 def predictor_of(model: Path, batch: int) -> AgePredictor:
-    """Return the network of this process. Daft makes a worker in each of its threads.
+    """Return the network of this process. Daft makes a worker in each of its threads; one network is enough for them.
 
-    One network is enough for them, and loading another would break those that compute meanwhile: it folds batch
-    normalisation with torch.fx, which replaces the call of every module of the process for that time.
+    The caller holds `_loading`: the cache does not prevent that several threads load it at the same time.
     """
     return AgePredictor(model, batch_size=batch)
 
