@@ -48,8 +48,9 @@ def scratch_folder() -> Iterator[Path]:
     DuckDB took a minute to stop.
     """
     folder = tempfile.mkdtemp(prefix="bread_salt_")
-    # `read` waits until this process has ended or closes the pipe. In another session, signals to our group spare it.
-    command = ["/bin/sh", "-c", 'read _; rm -rf "$1"', "sh", folder]
+    # `read` waits until this process has ended or closes the pipe. In another session, signals to our group spare it;
+    # systemd and containers send SIGTERM to each process.
+    command = ["/bin/sh", "-c", 'trap "" TERM INT HUP; read _; rm -rf "$1"', "sh", folder]
     environment = {"PATH": os.defpath}  # ours may have no rm
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment):  # noqa: S603
         yield Path(folder)

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import duckdb
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -263,6 +264,8 @@ def test_a_killed_job_leaves_no_scratch_folder(open_night, scratch, tmp_path, wa
     job = subprocess.Popen([sys.executable, "-c", SPILL, tmp_path / "landing", tmp_path / "warehouse"])
     wait_until(lambda: list(scratch.glob("*/duckdb_temp_*.tmp")))
     assert list(scratch.glob("*/receipts-0.parquet"))
+    for helper in psutil.Process(job.pid).children():
+        helper.send_signal(signal.SIGTERM)  # as systemd does
     job.send_signal(number)
     assert job.wait(timeout=30) == -number
     wait_until(lambda: not list(scratch.iterdir()))
