@@ -10,7 +10,8 @@ with a photo alone, the purchase stays, without an age. Give both: a case names 
 - If the landing zone no longer has the date, or its ages are older than they are kept, it can't be counted again.
   `--delete-counts` then deletes its counts and what was published for the date.
 - The old files are deleted at once: a program that reads one of them at this moment fails and must be run again.
-  What killed programs left can name the person too; `keep_house` deletes it when it is a day old.
+  What killed programs left can name the person too. When it is a day old, `keep_house` deletes it in the warehouse,
+  and the next job in TMPDIR, where only a crash of the machine leaves rows.
 - `restricted/erasures` records the date, the reason and the number of rows, and no id. Do not name the person in the
   reason; give each request a reason of its own.
 - After an interruption, run it again with the same ids and the same reason.
