@@ -159,7 +159,6 @@ class Night:
             "python_enable_replacements": False,  # a missing table must not be a variable of our code
         }
         connection = self._closing.enter_context(duckdb.connect(config=limits))
-        connection.execute("SET TimeZone = 'UTC'")
         register_warehouse(connection, self._warehouse.uri, filter(is_restricted, WAREHOUSE))
         if self._files:
             self._local_files = local_files(self.place, self._files, self._scratch)

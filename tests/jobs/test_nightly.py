@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -67,8 +68,9 @@ def night(spark, chain, model_folder, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def auditor(night) -> duckdb.DuckDBPyConnection:
-    return connect(str(night), restricted=True)
+def auditor(night) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(str(night), restricted=True) as connection:
+        yield connection
 
 
 def test_every_blemish_is_quarantined_with_its_reason_or_used(auditor, chain):
