@@ -47,6 +47,7 @@ from jobs.tables.erasures import (
 )
 from jobs.tables.faults import explained
 from jobs.tables.landing import FIRST_DATE, Place, check_root, landed, landing_files, open_place, table_folder
+from jobs.tables.landing_views import as_utf8
 from jobs.tables.night import with_dependants
 from jobs.tables.retention import CASHIER_COUNTS, COUNTS, PUBLISHED, SCREENING, STORES
 from jobs.tables.schemas import LANDING, UNDATED, WAREHOUSE, is_restricted
@@ -110,6 +111,7 @@ def check_landing(warehouse: Warehouse, landing: Place, date: dt.date, ids: Ids)
             landing_files(landing, table, date)  # checks them
             columns = [column for column in ("photo_id", "receipt_id") if column in LANDING[table].names]
             rows = ds.dataset(paths, format="parquet", filesystem=landing.filesystem).to_table(columns=columns)
+            rows = pa.table({column: as_utf8(rows[column]) for column in columns})  # as the warehouse has them
             named[table] = pc.sum(ids.within(rows)).as_py()
         has_all_tables &= bool(paths)
     if any(named.values()):

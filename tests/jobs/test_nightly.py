@@ -161,7 +161,6 @@ def test_a_job_killed_while_it_writes_leaves_whole_rows_and_can_be_run_again(  #
     assert job.returncode == -signal.SIGKILL, errors
     wait_until(lambda: not list(scratch.iterdir()))
     killed = contents(warehouse)
-    assert killed["restricted/photo_ages"] == before["restricted/photo_ages"]
     assert len(killed["analytics/run_quality"]) < len(before["analytics/run_quality"])
     match_receipts.main(flags(chain, warehouse, model_folder).of(match_receipts, DATE))
     after = contents(warehouse)
