@@ -5,20 +5,18 @@ import shutil
 from pathlib import Path
 from unittest import mock
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from jobs import count_purchases, erase, match_receipts, sample_chain, score_photos, watch_ages
 from jobs.tables.duck import connect
-from jobs.tables.erasures import Ids, record_begin, recorded
-from jobs.tables.landing import LANDING, open_place
+from jobs.tables.erasures import record_begin, recorded
+from jobs.tables.landing import LANDING
 from jobs.tables.schemas import WAREHOUSE
 from jobs.tables.upkeep import delete_dates
 from jobs.tables.warehouse import Warehouse
 from model.cli import InputError
-from tests.jobs.small_chain import SmallChain
 
 DATE = sample_chain.Settings.first_date
 RECEIPT_AGES, CASES, COUNTS = "restricted/receipt_ages", "restricted/cashier_cases", "restricted/daily_counts"
@@ -104,29 +102,6 @@ def test_every_table_equals_that_of_a_run_without_the_person(
     # Ages of both photos and of the receipt, sale, case, row of the quarantine.
     assert record["n_rows"] == 6
     assert record["begun_at"] < record["finished_at"]
-
-
-@pytest.mark.parametrize("is_coded", [False, True])
-def test_an_id_that_is_not_utf8_is_found_in_the_landing_zone(tmp_path, is_coded):
-    """The warehouse has it as text."""
-    chain = SmallChain(tmp_path)
-    raw = pa.array([b"r1", b"r\xe9", None], pa.binary())
-    ids = pa.Array.from_buffers(pa.string(), 3, raw.buffers(), 1)
-    for table in ("photo_events", "receipts", "receipt_lines"):
-        rows = pa.Table.from_pylist([{}] * 3, schema=LANDING[table])
-        if table != "photo_events":
-            rows = rows.set_column(0, "receipt_id", ids.dictionary_encode() if is_coded else ids)
-        chain.land_file(table, rows)
-
-    def check(receipt):
-        place = open_place(str(chain.landing))
-        return erase.check_landing(
-            Warehouse(chain.places["warehouse"]), place, DATE, Ids(photos=frozenset(), receipts=frozenset({receipt}))
-        )
-
-    with pytest.raises(InputError, match=r"still names the person .*\(rows: receipt_lines 1, receipts 1\)"):
-        check("r\\xe9")
-    assert not check("r2")
 
 
 def test_an_interrupted_erasure_is_continued(warehouse, cleaned, ids, file_content):
