@@ -10,7 +10,8 @@ with a photo alone, the purchase stays, without an age. Give both: a case names 
 - If the landing zone no longer has the date, or its ages are older than they are kept, it can't be counted again.
   `--delete-counts` then deletes its counts and what was published for the date.
 - The old files are deleted at once: a program that reads one of them at this moment fails and must be run again.
-  What killed programs left can name the person too; `keep_house` deletes it when it is a day old.
+  What killed programs left can name the person too. When it is a day old, `keep_house` deletes it in the warehouse,
+  and the next job in TMPDIR, where only a crash of the machine leaves rows.
 - `restricted/erasures` records the date, the reason and the number of rows, and no id. Do not name the person in the
   reason; give each request a reason of its own.
 - After an interruption, run it again with the same ids and the same reason.
@@ -46,6 +47,7 @@ from jobs.tables.erasures import (
 )
 from jobs.tables.faults import explained
 from jobs.tables.landing import FIRST_DATE, Place, check_root, landed, landing_files, open_place, table_folder
+from jobs.tables.landing_views import as_utf8
 from jobs.tables.night import with_dependants
 from jobs.tables.retention import CASHIER_COUNTS, COUNTS, PUBLISHED, SCREENING, STORES
 from jobs.tables.schemas import LANDING, UNDATED, WAREHOUSE, is_restricted
@@ -109,6 +111,7 @@ def check_landing(warehouse: Warehouse, landing: Place, date: dt.date, ids: Ids)
             landing_files(landing, table, date)  # checks them
             columns = [column for column in ("photo_id", "receipt_id") if column in LANDING[table].names]
             rows = ds.dataset(paths, format="parquet", filesystem=landing.filesystem).to_table(columns=columns)
+            rows = pa.table({column: as_utf8(rows[column]) for column in columns})  # as the warehouse has them
             named[table] = pc.sum(ids.within(rows)).as_py()
         has_all_tables &= bool(paths)
     if any(named.values()):

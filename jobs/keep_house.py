@@ -4,7 +4,7 @@
   `delete_after`. Dates are compared with the newest business date of the warehouse.
 - The files of replaced and deleted rows are deleted at once, so that nobody can read old versions: a program that reads
   one of these files at this moment fails and must be run again (exit code 75). Run this when no night is running.
-- What interrupted programs left behind is deleted when it is a day old.
+- What interrupted programs left in the warehouse is deleted when it is a day old.
 - Checkpoints are written, and logs before them are deleted after 30 days.
 - Files under `restricted/` that other users could open are closed.
 

@@ -179,8 +179,8 @@ def main(settings: Settings) -> None:
     named, given = statements(settings.statement), parse_parameters(settings.param)
     if not settings.restricted and any(name.startswith("auditor/") for name in named):
         raise InputError(f"{settings.statement} reads tables about persons, for auditors only; add --restricted")
-    with explained(settings.warehouse):
-        answers = answer_each(connect(settings.warehouse, restricted=settings.restricted), named, given)
+    with explained(settings.warehouse), connect(settings.warehouse, restricted=settings.restricted) as connection:
+        answers = answer_each(connection, named, given)
     for name, answer in answers.items():
         if settings.expect_empty or len(answers) > 1:
             print(f"{name}: {len(answer.rows)} rows", file=sys.stderr)

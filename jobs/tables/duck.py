@@ -1,10 +1,11 @@
-"""Query the warehouse with DuckDB: a locked connection to tables and views, a single SELECT."""
+"""DuckDB on the tables of the warehouse: for the jobs of a night, and locked, for the SELECT of a person."""
 
 import dataclasses
 import datetime as dt
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -16,6 +17,7 @@ from jobs.tables.answers import Answer
 from jobs.tables.compatibility import check_schemas
 from jobs.tables.faults import MEMORY_VARIABLE, explain
 from jobs.tables.landing import open_warehouse
+from jobs.tables.private_files import scratch_folder
 from jobs.tables.schemas import WAREHOUSE, is_restricted
 from model.cli import InputError
 
@@ -46,25 +48,34 @@ def memory_limit(default: str = "80%") -> str:
     return limit
 
 
-def connect(warehouse: str, *, restricted: bool = False) -> duckdb.DuckDBPyConnection:
-    """Return a connection that sees the warehouse's tables as of now and nothing else.
+@contextmanager
+def connect(warehouse: str, *, restricted: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a connection that sees the warehouse's tables as of now and nothing else.
 
     Each table is `<zone>.<table>`; a table that was never written is empty. `sql/views` are views in `analytics`.
 
     Raises:
         InputError: `warehouse` contains none of the tables, or one of them is from another version of this project.
     """
-    connection = duckdb.connect(config={"memory_limit": memory_limit()})
     names = [name for name in WAREHOUSE if restricted or not is_restricted(name)]
-    if not register_warehouse(connection, warehouse, names):
-        raise InputError(f"--warehouse {warehouse} contains no Delta table; expected any of {', '.join(names)}")
-    create_views(connection)
-    lock(connection)
-    return connection
+    # What does not fit into memory goes to the scratch folder. By default DuckDB takes `.tmp` in the working directory,
+    # which other users can open and a killed process leaves behind.
+    with (
+        scratch_folder() as scratch,
+        duckdb.connect(config={"memory_limit": memory_limit(), "temp_directory": str(scratch)}) as connection,
+    ):
+        if not register_warehouse(connection, warehouse, names):
+            raise InputError(f"--warehouse {warehouse} contains no Delta table; expected any of {', '.join(names)}")
+        create_views(connection)
+        # Nothing but its tables: else a SELECT could read Python variables and any readable file.
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
 
 
 def register_warehouse(connection: duckdb.DuckDBPyConnection, warehouse: str, names: Iterable[str]) -> bool:
-    """Register some of the warehouse's tables as of now; one that was never written is empty.
+    """Register some of the warehouse's tables as of now; one that was never written is empty. Times are UTC.
 
     Returns:
         Whether any of them was written.
@@ -82,6 +93,7 @@ def register_warehouse(connection: duckdb.DuckDBPyConnection, warehouse: str, na
         known = explain(error, warehouse)
         raise known or InputError(f"--warehouse {warehouse}: {one_line(error)}") from error
     check_schemas(warehouse, written)
+    connection.execute("SET TimeZone = 'UTC'")
     register_tables(
         connection,
         {
@@ -90,14 +102,6 @@ def register_warehouse(connection: duckdb.DuckDBPyConnection, warehouse: str, na
         },
     )
     return bool(written)
-
-
-def lock(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give a connection nothing but its tables: else a SELECT could read Python variables and any readable file."""
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET python_enable_replacements = false")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
 
 
 def register_tables(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Any]) -> None:

@@ -97,7 +97,7 @@ def _of_space(chain: Sequence[BaseException], text: str, warehouse: str | None) 
             "files, TMPDIR) are, then run again"
         )
     if any(isinstance(link, duckdb.OutOfMemoryException) for link in chain):
-        limit = os.environ.get(MEMORY_VARIABLE, "the default")
+        limit = os.environ.get(MEMORY_VARIABLE) or "the default"
         return InputError(
             f"not enough memory: {_first_line(text)}; raise {MEMORY_VARIABLE} (now {limit}), for example to 8GB"
         )
@@ -145,7 +145,9 @@ def _of_delta(text: str, warehouse: str | None) -> Known | None:
 
 def _of_files(error: Exception, text: str, warehouse: str | None, landed: Files | None) -> Known | None:
     of_storage = isinstance(error, OSError) and error.errno is None
-    if not (of_storage or isinstance(error, FileNotFoundError | pa.ArrowInvalid | duckdb.Error)):
+    # What DuckDB raised for 600 damaged files; another error is one of a statement. The files may have many gigabytes.
+    of_duckdb = type(error) is duckdb.Error or isinstance(error, duckdb.IOException | duckdb.InvalidInputException)
+    if not (of_storage or of_duckdb or isinstance(error, FileNotFoundError | pa.ArrowInvalid)):
         return None
     if of_storage and _NETWORK.search(text):
         return TryAgainError(f"the storage did not answer: {_first_line(text)}")

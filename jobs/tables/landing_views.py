@@ -65,7 +65,7 @@ def repaired_files(files: Mapping[str, Sequence[str]], scratch: Path) -> Mapping
     r"""Copy the columns of the contract to `scratch`, with `\xe9` as text for a byte E9 that is not UTF-8.
 
     Spark and Arrow write such texts, and DuckDB refuses the file. One of them must not stop the night. Different ids
-    stay different, and the backslash makes a path unsafe.
+    stay different unless another id has this text, and the backslash makes a path unsafe.
     """
     repaired = {}
     for table, paths in files.items():
@@ -75,12 +75,13 @@ def repaired_files(files: Mapping[str, Sequence[str]], scratch: Path) -> Mapping
             rows = file.read([name for name in file.schema_arrow.names if name.lower() in LANDING[table].names])
             for number, field in enumerate(rows.schema):
                 if parquet_type(field.type) == pa.string():
-                    rows = rows.set_column(number, field.name, _as_utf8(rows[number]))
+                    rows = rows.set_column(number, field.name, as_utf8(rows[number]))
             pq.write_table(rows, target)
     return repaired
 
 
-def _as_utf8(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def as_utf8(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    r"""Return a column of text or bytes as text, with `\xe9` for a byte E9 that is not UTF-8; null stays null."""
     plain = pc.dictionary_decode(texts) if pa.types.is_dictionary(texts.type) else texts
     raw = plain.cast(pa.large_binary())
     try:

@@ -1,16 +1,23 @@
 """Files about persons: who can read them does not depend on the umask."""
 
 import os
+import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model.cli import InputError
 
 OTHERS = 0o007
 """Permissions of users who are neither the owner nor in the group."""
+
+SCRATCH = "bread_salt_scratch_"
+"""Begin of the names of scratch folders in the folder of temporary files."""
+SCRATCH_MAX_AGE_HOURS = 24
+"""No job runs that long."""
 
 
 @contextmanager
@@ -45,14 +52,25 @@ def scratch_folder() -> Iterator[Path]:
     """A folder that is closed to other users, and removed at the end: also at that of a killed process.
 
     It may contain rows of the restricted zone. Airflow kills a task five seconds after SIGTERM, and a statement of
-    DuckDB took a minute to stop.
+    DuckDB took a minute to stop. Folders that a crash of the machine has left are removed when they are a day old.
     """
-    folder = tempfile.mkdtemp(prefix="bread_salt_")
-    # `read` waits until this process has ended or closes the pipe. In another session, signals to our group spare it.
-    command = ["/bin/sh", "-c", 'read _; rm -rf "$1"', "sh", folder]
+    _remove_abandoned()
+    folder = tempfile.mkdtemp(prefix=SCRATCH)
+    # `read` waits until this process has ended or closes the pipe. In another session, signals to our group spare it;
+    # systemd and containers send SIGTERM to each process.
+    command = ["/bin/sh", "-c", 'trap "" TERM INT HUP; read _; rm -rf "$1"', "sh", folder]
     environment = {"PATH": os.defpath}  # ours may have no rm
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment):  # noqa: S603
         yield Path(folder)
+
+
+def _remove_abandoned() -> None:
+    before = time.time() - SCRATCH_MAX_AGE_HOURS * 3600
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        with suppress(FileNotFoundError):  # another job removes it too
+            info = folder.lstat()
+            if info.st_uid == os.getuid() and info.st_mtime <= before:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_private(path: Path, text: str, *, overwrite: bool) -> None:

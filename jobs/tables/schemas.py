@@ -60,14 +60,6 @@ LANDING: dict[str, pa.Schema] = {
     ),
 }
 
-KEYS: dict[str, list[str]] = {
-    "photo_events": ["photo_id"],
-    "receipts": ["receipt_id"],
-    "receipt_lines": ["receipt_id", "line_no"],
-    "products": ["product_id"],
-}
-"""Key columns of each landing table."""
-
 UNDATED = frozenset({"products"})
 """Landing tables without business-date folders: they hold the current state and are read completely every night."""
 

@@ -97,7 +97,8 @@ class Warehouse:
 
     def has_rows(self, name: str, business_date: dt.date, **part: str) -> bool:
         """Tell whether a table has rows of a date, or of a part of it."""
-        return bool(self._files(name, _predicate({"business_date": business_date, **part})))
+        uri, predicate = self.table_uri(name), _predicate({"business_date": business_date, **part})
+        return DeltaTable.is_deltatable(uri) and bool(DeltaTable(uri).file_uris(file_pruning_predicate=predicate))
 
     def rows(self, name: str, *columns: str, first: dt.date | None = None, last: dt.date | None = None) -> pa.Table:
         """Return the rows of the dates `first` to `last`, or of all dates, in memory.
@@ -186,16 +187,6 @@ class Warehouse:
     def table_uri(self, name: str) -> str:
         """Return the URI of a table."""
         return f"{self.place.uri}/{name}"
-
-    def _files(self, name: str, predicate: str) -> list[str]:
-        """Return the files of some partitions, relative to the table."""
-        uri = self.table_uri(name)
-        if not DeltaTable.is_deltatable(uri):
-            return []
-        uris = DeltaTable(uri).file_uris(file_pruning_predicate=predicate)
-        # The root can't be cut off: it is percent-encoded in these URIs.
-        n_parts = len(WAREHOUSE[name].partition_by) + 1
-        return ["/".join(file.split("/")[-n_parts:]) for file in uris]
 
 
 def writer_properties(name: str) -> WriterProperties:

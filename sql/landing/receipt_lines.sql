@@ -1,7 +1,7 @@
 -- Which receipt lines of the landing zone can be used, and why not the others?
 -- Grain: one row per different row of landing.receipt_lines, so a row delivered twice is here once. reason, detail and
 -- key (the key in quarantine) are null for a row that can be used; the first reason that applies counts.
--- receipt, product: numbers of `receipts` and `products`; ten million lines of a large chain have no room for ids.
+-- receipt, product: numbers of `receipts` and `products`, which need less memory than ids.
 -- Inputs: `receipts`, the answer of nightly/receipts; `products`, the usable rows of landing/products.
 -- Parameters: $max_figure, the largest quantity and amount, positive or negative.
 WITH repeated AS (

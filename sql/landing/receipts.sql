@@ -46,12 +46,11 @@ judged AS (
 
 SELECT
     * EXCLUDE (n_versions, missing, is_on_date),
-    CASE reason
-        WHEN 'missing_value' THEN missing
-        WHEN 'time_off_date' THEN CONCAT_WS(', ', opened_at, closed_at)
-        WHEN 'conflicting_key' THEN n_versions || ' versions'
-        WHEN 'closes_before_it_opens' THEN FORMAT('opened {}, closed {}', opened_at::VARCHAR, closed_at::VARCHAR)
-        WHEN 'open_over_a_day' THEN FORMAT('opened {}, closed {}', opened_at::VARCHAR, closed_at::VARCHAR)
+    CASE
+        WHEN reason = 'missing_value' THEN missing
+        WHEN reason = 'time_off_date' THEN CONCAT_WS(', ', opened_at, closed_at)
+        WHEN reason = 'conflicting_key' THEN n_versions || ' versions'
+        WHEN reason IS NOT NULL THEN FORMAT('opened {}, closed {}', opened_at::VARCHAR, closed_at::VARCHAR)
     END AS detail,
     CASE WHEN reason IS NOT NULL THEN COALESCE(receipt_id, '?') END AS key
 FROM judged

@@ -144,7 +144,8 @@ class Faults(OperatorFolder):
 
     def memory_is_no_size(self):
         self.monkeypatch.setenv("BREAD_SALT_DUCKDB_MEMORY", "much")
-        connect(self.warehouse.uri)
+        with connect(self.warehouse.uri):
+            pass
 
     def log_is_damaged(self):
         self.write_counts()
@@ -197,7 +198,8 @@ class Faults(OperatorFolder):
         promote.main(promote.Settings(model=self.folder, store=self.folder / "store"))
 
     def warehouse_of_a_query_is_empty(self):
-        connect(str(self.folder), restricted=True)
+        with connect(str(self.folder), restricted=True):
+            pass
 
     def warehouse_of_housekeeping_is_empty(self):
         keep_house.main(keep_house.Settings(warehouse=self.warehouse.uri))

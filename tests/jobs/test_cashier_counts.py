@@ -1,5 +1,9 @@
 """What `jobs.count_purchases` counts of cashiers; tests/sql has the cases of its statements."""
 
+import zoneinfo
+from contextlib import suppress
+
+import duckdb
 import pytest
 
 from jobs import count_purchases
@@ -83,3 +87,14 @@ def test_a_rejected_receipt_is_nobodys(count):
 def test_a_wrong_time_zone_is_an_error(name):
     with pytest.raises(InputError, match=f"--time-zone is '{name.replace('+', '.')}'; it must be UTC or an IANA name"):
         Settings(business_date=DATE, landing="l", warehouse="w", time_zone=name)
+
+
+def test_duckdb_knows_each_time_zone_that_is_accepted():
+    """The statements take it from DuckDB's list, the flag from Python's."""
+    known = {name for (name,) in duckdb.sql("SELECT name FROM pg_timezone_names()").fetchall()}
+    accepted = set()
+    for name in zoneinfo.available_timezones():
+        with suppress(InputError):
+            accepted.add(Settings(business_date=DATE, landing="l", warehouse="w", time_zone=name).time_zone)
+    assert {"UTC", "Europe/Madrid"} <= accepted
+    assert accepted - known == set()

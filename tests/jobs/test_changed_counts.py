@@ -1,6 +1,7 @@
 """Counts that change while they are read are never published with the hash of other counts."""
 
 import datetime as dt
+from contextlib import contextmanager
 
 import pytest
 from deltalake import DeltaTable
@@ -24,7 +25,8 @@ def test_reports_are_opened_before_the_counts(*, counted_warehouse, monkeypatch)
             super().__init__(uri)
 
     monkeypatch.setattr(duck, "DeltaTable", Recorded)
-    duck.connect(str(warehouse), restricted=True)
+    with duck.connect(str(warehouse), restricted=True):
+        pass
     assert opened[0] == "analytics/run_quality"
     assert sorted(opened) == sorted(WAREHOUSE)
 
@@ -35,11 +37,12 @@ def test_publication_fails_if_a_date_is_run_again_while_the_tables_are_opened(*,
     monkeypatch.setattr(build_affinity, "N_REPLICATES", 2)
     opened = build_affinity.connect
 
+    @contextmanager
     def connect_and_change(*arguments, **flags):
-        connection = opened(*arguments, **flags)
-        monkeypatch.setattr(build_affinity, "connect", opened)
-        counted_warehouse(DATES[:1], 300, seed=1, warehouse=warehouse)
-        return connection
+        with opened(*arguments, **flags) as connection:
+            monkeypatch.setattr(build_affinity, "connect", opened)
+            counted_warehouse(DATES[:1], 300, seed=1, warehouse=warehouse)
+            yield connection
 
     monkeypatch.setattr(build_affinity, "connect", connect_and_change)
     with pytest.raises(TryAgainError, match="was changed by another job meanwhile; run again"):

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -58,6 +60,16 @@ def contents(warehouse: Path) -> dict[str, list]:
         }
 
 
+def partitions(warehouse: Path) -> dict[tuple, list]:
+    """Return the rows of each partition that has some, by table and values."""
+    found = defaultdict(list)
+    for name, rows in contents(warehouse).items():
+        columns = [WAREHOUSE[name].schema.names.index(column) for column in WAREHOUSE[name].partition_by]
+        for row in rows:
+            found[name, *(row[column] for column in columns)].append(row)
+    return found
+
+
 @pytest.fixture(scope="module")
 def night(spark, chain, model_folder, tmp_path_factory) -> Path:
     warehouse = tmp_path_factory.mktemp("warehouse")
@@ -67,8 +79,9 @@ def night(spark, chain, model_folder, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def auditor(night) -> duckdb.DuckDBPyConnection:
-    return connect(str(night), restricted=True)
+def auditor(night) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(str(night), restricted=True) as connection:
+        yield connection
 
 
 def test_every_blemish_is_quarantined_with_its_reason_or_used(auditor, chain):
@@ -142,8 +155,14 @@ def date_flags(landing: Path, warehouse: Path) -> list[object]:
     return ["--business-date", DATE, "--landing", landing, "--warehouse", warehouse]
 
 
+@pytest.fixture
+def landing(chain, tmp_path) -> Path:
+    """A copy of the landing zone without photos."""
+    return shutil.copytree(chain / "landing", tmp_path / "landing", ignore=shutil.ignore_patterns("photos"))
+
+
 def test_a_job_killed_while_it_writes_leaves_whole_rows_and_can_be_run_again(  # noqa: PLR0917
-    night, chain, model_folder, tmp_path, monkeypatch, wait_until
+    night, chain, landing, model_folder, tmp_path, monkeypatch, wait_until
 ):
     """A real process; tests/jobs/faults kills each job at each write."""
     warehouse, scratch = shutil.copytree(night, tmp_path / "warehouse"), tmp_path / "scratch"
@@ -152,25 +171,27 @@ def test_a_job_killed_while_it_writes_leaves_whole_rows_and_can_be_run_again(  #
     before = contents(night)
     reports = warehouse / "analytics" / "run_quality" / "_delta_log"
     n_commits = len(list(reports.iterdir()))
-    job = program("match_receipts", *date_flags(chain / "landing", warehouse), "--grace-seconds", 0)
+    file = next((landing / "receipts").rglob("*.parquet"))
+    receipts = pq.ParquetFile(file).read()
+    pq.write_table(receipts.slice(len(receipts) // 2), file)  # the job writes other rows than before
+    job = program("match_receipts", *date_flags(landing, warehouse))
     wait_until(lambda: len(list(reports.iterdir())) > n_commits or job.poll() is not None)  # it withdraws its report
     os.killpg(job.pid, signal.SIGKILL)
     _, errors = job.communicate()
     assert job.returncode == -signal.SIGKILL, errors
     wait_until(lambda: not list(scratch.iterdir()))
-    killed = contents(warehouse)
-    assert killed["restricted/photo_ages"] == before["restricted/photo_ages"]
-    assert len(killed["analytics/run_quality"]) < len(before["analytics/run_quality"])
+    done = shutil.copytree(night, tmp_path / "done")
+    match_receipts.main(match_receipts.Settings(business_date=DATE, landing=str(landing), warehouse=str(done)))
+    earlier, killed, later = map(partitions, (night, warehouse, done))
+    report, ages = ("analytics/run_quality", DATE, "match_receipts"), ("restricted/receipt_ages", DATE)
+    assert report not in killed
+    assert earlier[ages] != later[ages]
+    for part in (earlier.keys() | killed.keys() | later.keys()) - {report}:
+        assert killed[part] in (earlier[part], later[part]), part
     match_receipts.main(flags(chain, warehouse, model_folder).of(match_receipts, DATE))
     after = contents(warehouse)
     for name in ("restricted/receipt_ages", "restricted/quarantine", "restricted/photo_ages"):
         assert after[name] == before[name]
-
-
-@pytest.fixture
-def landing(chain, tmp_path) -> Path:
-    """A copy of the landing zone without photos."""
-    return shutil.copytree(chain / "landing", tmp_path / "landing", ignore=shutil.ignore_patterns("photos"))
 
 
 def wrong_type(landing: Path, _: Path) -> None:

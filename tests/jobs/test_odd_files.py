@@ -6,8 +6,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from jobs import count_purchases, match_receipts
+from jobs import count_purchases, erase, match_receipts
+from jobs.tables.erasures import Ids
+from jobs.tables.landing import open_place
 from jobs.tables.night import LandingSettings, Night
+from jobs.tables.schemas import LANDING
+from jobs.tables.warehouse import Warehouse
+from model.cli import InputError
 from tests.jobs.small_chain import DATE, SmallChain
 
 NINE = dt.datetime(2026, 11, 9, 9, tzinfo=dt.UTC)
@@ -191,3 +196,24 @@ def test_a_receipt_of_an_extreme_time_is_rejected_and_not_counted(tmp_path, land
     rejected = [row for row in found["quarantine"] if row[2].startswith("x")]
     assert [row[3] for row in rejected] == ["time_off_date"] * len(pairs)
     assert found | {"quarantine": [row for row in found["quarantine"] if row not in rejected]} == without
+
+
+@pytest.mark.parametrize("is_coded", [False, True])
+def test_an_id_that_is_not_utf8_is_found_when_a_person_is_erased(tmp_path, is_coded):
+    """The warehouse has it as text."""
+    chain = SmallChain(tmp_path)
+    for table in ("photo_events", "receipts", "receipt_lines"):
+        rows = pa.Table.from_pylist([{}] * 3, schema=LANDING[table])
+        if table != "photo_events":
+            rows = as_text_of_bytes(rows, receipt_id=[b"r1", b"r\xe9", None])
+            ids = rows["receipt_id"]
+            rows = rows.set_column(0, "receipt_id", ids.dictionary_encode() if is_coded else ids)
+        chain.land_file(table, rows)
+    places = Warehouse(chain.places["warehouse"]), open_place(str(chain.landing))
+
+    def check(receipt):
+        return erase.check_landing(*places, DATE, Ids(photos=frozenset(), receipts=frozenset({receipt})))
+
+    with pytest.raises(InputError, match=r"still names the person .*\(rows: receipt_lines 1, receipts 1\)"):
+        check("r\\xe9")
+    assert not check("r2")

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import random
+from collections import Counter
 
 import pytest
 
@@ -77,6 +78,7 @@ def draw(rng: random.Random) -> dict[str, list[dict]]:
                     **till,
                     "captured_at": at,
                     "age_years": rng.choice([17.5, 31.25, 64.49, 64.5, 118.0, rng.uniform(0, 90)]),
+                    "p_under_18": rng.choice([0.0, 0.25, 0.9]),
                     "status": rng.choices(["scored", "unreadable"], [9, 1])[0],
                 }
             )
@@ -123,25 +125,39 @@ def test_the_jobs_compute_what_loops_compute(tmp_path, seed, monkeypatch):
     chain.run(match_receipts, grace_seconds=7.5)
     chain.run(count_purchases)
 
-    receipts = plain_counts.usable_receipts(drawn["receipts"], DATE)
-    products = plain_counts.usable_products(drawn["products"])
-    lines = plain_counts.usable_lines(drawn["receipt_lines"], receipts, products)
+    judged_receipts = plain_counts.judged_receipts(drawn["receipts"], DATE)
+    judged_products = plain_counts.judged_products(drawn["products"])
+    receipts = plain_counts.usable(judged_receipts)
+    products = {row["product_id"]: row for row in plain_counts.usable(judged_products)}
+    judged_lines = plain_counts.judged_lines(drawn["receipt_lines"], judged_receipts, products)
+    lines = plain_counts.usable(judged_lines)
     ages = plain_counts.receipt_ages(drawn["photo_ages"], receipts, 7.5)
     of_receipt = plain_counts.baskets(lines, products)
     found = {
-        receipt_id: (age, photo_ids)
-        for receipt_id, age, photo_ids in chain.rows(
-            "SELECT receipt_id, age_years, photo_ids FROM restricted.receipt_ages"
+        receipt_id: (age, photo_ids, p_under_18)
+        for receipt_id, age, photo_ids, p_under_18 in chain.rows(
+            "SELECT receipt_id, age_years, photo_ids, p_under_18 FROM restricted.receipt_ages"
         )
     }
-    assert found == {receipt_id: (pytest.approx(age), photo_ids) for receipt_id, (age, photo_ids) in ages.items()}
+    assert found == {
+        receipt_id: (pytest.approx(age), photo_ids, pytest.approx(p_under_18))
+        for receipt_id, (age, photo_ids, p_under_18) in ages.items()
+    }
     for table, expected in {
         "daily_counts": plain_counts.daily_counts(ages, of_receipt),
         "daily_store_counts": plain_counts.daily_store_counts(ages, of_receipt, receipts),
+        "cashier_daily_counts": plain_counts.cashier_daily_counts(ages, of_receipt, receipts, products),
     }.items():
         rows = chain.rows(f"SELECT * EXCLUDE (business_date) FROM restricted.{table}")  # noqa: S608
         assert set(rows) == expected
         assert len(rows) == len(expected)
+    for table, expected in {
+        "products": plain_counts.rejected(judged_products, "product_id"),
+        "receipts": plain_counts.rejected(judged_receipts, "receipt_id"),
+        "receipt_lines": plain_counts.rejected(judged_lines, "receipt_id", "line_no"),
+    }.items():
+        rows = chain.rows(f"SELECT key, reason FROM restricted.quarantine WHERE source_table = '{table}'")  # noqa: S608
+        assert Counter(rows) == Counter(expected)
     used = {"products": products, "receipts": receipts, "receipt_lines": lines}
     report = chain.report("match_receipts") | chain.report("count_purchases")
     assert {table: report[table, "rows_used"] for table in used} == {table: len(rows) for table, rows in used.items()}
@@ -149,4 +165,4 @@ def test_the_jobs_compute_what_loops_compute(tmp_path, seed, monkeypatch):
     assert min(len(ages), len(lines)) > 20
     assert len(receipts) < len(drawn["receipts"]) - 5
     assert min(report[table, "rows_quarantined"] for table in ("receipts", "receipt_lines")) > 0
-    assert any(len(photo_ids) > 1 for _, photo_ids in ages.values())
+    assert any(len(photo_ids) > 1 for _, photo_ids, _ in ages.values())

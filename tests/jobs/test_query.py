@@ -2,6 +2,7 @@ import datetime as dt
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -53,13 +54,15 @@ def warehouse(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def analyst(warehouse) -> duckdb.DuckDBPyConnection:
-    return connect(str(warehouse))
+def analyst(warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(str(warehouse)) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="module")
-def auditor(warehouse) -> duckdb.DuckDBPyConnection:
-    return connect(str(warehouse), restricted=True)
+def auditor(warehouse) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(str(warehouse), restricted=True) as connection:
+        yield connection
 
 
 def run_main(warehouse: Path, statement: str, *param: str, **flags) -> None:
@@ -77,9 +80,9 @@ def test_a_table_that_was_never_written_is_empty(analyst):
 
 def test_a_connection_reads_the_tables_as_of_its_opening(tmp_path):
     write(tmp_path, "analytics/run_quality", quality())
-    opened = connect(str(tmp_path))
-    write(tmp_path, "analytics/run_quality", quality())
-    assert execute(opened, "SELECT count(*) FROM analytics.run_quality", {}).rows == [(1,)]
+    with connect(str(tmp_path)) as opened:
+        write(tmp_path, "analytics/run_quality", quality())
+        assert execute(opened, "SELECT count(*) FROM analytics.run_quality", {}).rows == [(1,)]
 
 
 def test_restricted_tables_are_shown_only_on_request(analyst, auditor):
@@ -208,13 +211,13 @@ def test_a_parameter_that_no_statement_takes_is_rejected(analyst):
 
 def test_a_date_is_required_if_the_affinity_table_is_empty(tmp_path):
     write(tmp_path, "analytics/run_quality", quality())
-    with pytest.raises(InputError, match="age_category_affinity is empty"):
-        answer_each(connect(str(tmp_path)), {"a": "SELECT $business_date"}, {})
+    with pytest.raises(InputError, match="age_category_affinity is empty"), connect(str(tmp_path)) as connection:
+        answer_each(connection, {"a": "SELECT $business_date"}, {})
 
 
 def test_a_missing_warehouse_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="nowhere contains no Delta table"):
-        connect(str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="nowhere contains no Delta table"), connect(str(tmp_path / "nowhere")):
+        pass
     with pytest.raises(InputError, match="--warehouse is required: the environment has no BREAD_SALT_WAREHOUSE"):
         main(Settings(statement="SELECT 1", warehouse=""))
 

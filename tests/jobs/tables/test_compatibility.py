@@ -41,7 +41,12 @@ def replace_table(warehouse, name, schema):
 
 def openings(warehouse):
     """Return the two ways to open a warehouse: for jobs and for queries."""
-    return (lambda: Warehouse(str(warehouse)).check_schemas(), lambda: connect(str(warehouse), restricted=True).close())
+
+    def query():
+        with connect(str(warehouse), restricted=True):
+            pass
+
+    return Warehouse(str(warehouse)).check_schemas, query
 
 
 def test_the_tables_of_the_contract_pass(warehouse):
@@ -88,7 +93,8 @@ def test_an_old_table_of_scores_is_not_said_to_be_kept(warehouse):
 
 def test_analysts_are_not_stopped_by_a_table_they_cannot_see(warehouse):
     replace_table(warehouse, COUNTS, COUNTS_BY_BAND)
-    connect(str(warehouse)).close()
+    with connect(str(warehouse)):
+        pass
 
 
 def test_a_table_that_is_not_in_the_contract_is_ignored(warehouse):

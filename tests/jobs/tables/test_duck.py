@@ -1,13 +1,16 @@
 import datetime as dt
 import json
+import os
+import tempfile
 
 import duckdb
 import pyarrow as pa
 import pytest
 
 from jobs.tables.answers import Answer, render
-from jobs.tables.duck import execute
+from jobs.tables.duck import connect, execute
 from jobs.tables.schemas import WAREHOUSE
+from jobs.tables.warehouse import Warehouse
 from model.cli import InputError
 
 DATE = dt.date(2026, 11, 9)
@@ -93,3 +96,31 @@ def test_an_answer_without_rows_has_a_header():
 
 def test_dates_are_text_in_json():
     assert json.loads(render(Answer(columns=["d"], rows=[(DATE,)]), "json")) == [{"d": "2026-11-09"}]
+
+
+@pytest.fixture
+def spill(tmp_path, monkeypatch):
+    """Fill the memory of a connection, and return the folders of what was written to the disk."""
+    Warehouse(str(tmp_path / "warehouse")).create_tables()
+    for name in ("scratch", "here"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    monkeypatch.setenv("BREAD_SALT_DUCKDB_MEMORY", "60MB")
+    monkeypatch.chdir(tmp_path / "here")
+
+    def fill():
+        with connect(str(tmp_path / "warehouse"), restricted=True) as connection:
+            connection.execute("CREATE TABLE t AS SELECT i, HASH(i)::VARCHAR AS text FROM range(5000000) AS t(i)")
+            return {file.parent: oct(file.parent.stat().st_mode & 0o777) for file in tmp_path.rglob("duckdb_temp_*")}
+
+    return fill
+
+
+def test_what_does_not_fit_into_memory_is_closed_to_others_and_removed(spill, tmp_path):
+    before = os.umask(0o000)
+    try:
+        folders = spill()
+    finally:
+        os.umask(before)
+    assert {folder.parent: mode for folder, mode in folders.items()} == {tmp_path / "scratch": "0o700"}
+    assert [*(tmp_path / "scratch").iterdir(), *(tmp_path / "here").iterdir()] == []

@@ -69,13 +69,13 @@ def test_a_file_that_another_job_removed_means_retry(warehouse, read):
         read(warehouse)
 
 
-@pytest.mark.parametrize("open_it", [lambda root: Warehouse(root).check_schemas(), connect])
+@pytest.mark.parametrize("open_it", [lambda root: Warehouse(str(root)).check_schemas(), by_duckdb])
 def test_a_damaged_delta_log_is_named(warehouse, open_it):
     log = warehouse / "analytics" / "run_quality" / "_delta_log"
     (log / "00000000000000000000.json").write_text("{no json\n")
     message = f"^analytics/run_quality: {log} is damaged: .*; restore it from a backup$"
     with pytest.raises(InputError, match=message), explained(str(warehouse)):
-        open_it(str(warehouse))
+        open_it(warehouse)
 
 
 def write_to_a_full_device():

@@ -4,6 +4,7 @@ import datetime as dt
 import re
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -77,6 +78,15 @@ def test_a_file_of_a_remote_landing_zone_that_vanishes_means_retry(landing, tmp_
     assert re.fullmatch("TryAgainError: receipts: landing/receipts/.*0.parquet was removed while .*; run again", text)
 
 
+def test_an_error_of_a_statement_reads_no_file_of_the_landing_zone(landing, tmp_path, flip):
+    def fail(connection):
+        flip(landing, 30, 3000)
+        connection.sql("SELECT receipt FROM landing.receipts")
+
+    with pytest.raises(duckdb.BinderException, match='"receipt" not found'):
+        screen_receipts(tmp_path, before=fail)
+
+
 def test_a_text_that_is_not_utf8_in_a_damaged_file_is_a_damage(landing, tmp_path, flip):
     """The file is read again by Arrow, which finds the other damage."""
     bad = pa.array([b"\xff"] * 2000).cast(pa.binary())
@@ -89,6 +99,9 @@ def test_a_text_that_is_not_utf8_in_a_damaged_file_is_a_damage(landing, tmp_path
 
 @pytest.mark.usefixtures("landing")
 def test_too_little_memory_is_one_line_that_says_which_setting_to_raise(tmp_path, monkeypatch):
+    monkeypatch.setenv("BREAD_SALT_DUCKDB_MEMORY", "")
+    text = fails_before_it_writes(tmp_path, before=lambda connection: connection.execute("SET memory_limit = '1MB'"))
+    assert text.endswith("; raise BREAD_SALT_DUCKDB_MEMORY (now the default), for example to 8GB")
     monkeypatch.setenv("BREAD_SALT_DUCKDB_MEMORY", "1MB")
     text = fails_before_it_writes(tmp_path)
     setting = r"raise BREAD_SALT_DUCKDB_MEMORY \(now 1MB\), for example to 8GB"

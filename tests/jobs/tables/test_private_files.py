@@ -1,8 +1,10 @@
 import os
+import tempfile
+import time
 
 import pytest
 
-from jobs.tables.private_files import write_private
+from jobs.tables.private_files import scratch_folder, write_private
 from model.cli import InputError
 
 
@@ -36,3 +38,16 @@ def test_a_file_is_overwritten_only_on_request(tmp_path):
 def test_a_missing_folder_is_an_error(tmp_path, overwrite):
     with pytest.raises(InputError, match=r"--out .*nowhere/file can't be written"):
         write_private(tmp_path / "nowhere" / "file", "text", overwrite=overwrite)
+
+
+def test_scratch_folders_that_a_crash_has_left_are_removed_after_a_day(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    others = {"bread_salt_project": 25, "bread_salt_scratch_young": 23}
+    for name, age_hours in {"bread_salt_scratch_old": 25, **others}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rows").touch()
+        at = time.time() - age_hours * 3600
+        os.utime(tmp_path / name, (at, at))
+    with scratch_folder() as folder:
+        assert {path.name for path in tmp_path.iterdir()} == {folder.name, *others}
+    assert {path.name for path in tmp_path.iterdir()} == others.keys()

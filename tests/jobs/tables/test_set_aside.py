@@ -93,7 +93,8 @@ def test_a_row_that_is_rejected_later_is_counted_too(tmp_path, rows):
     settings = LandingSettings(business_date=DATE, **chain.places)
     with Night(settings, "score_photos", landing_tables=["receipts"]) as night:
         night.screen("receipts", business_date=DATE)
-        late = rows("restricted/quarantine", {"key": "r2"}).select(["key", "reason", "detail"])
+        late = rows("restricted/quarantine", {"key": "r2", "reason": "late"}).select(["key", "reason", "detail"])
         counts = night.set_aside("receipts", late)
     assert counts == {"rows_in": 4, "rows_used": 1, "rows_quarantined": 2, "rows_duplicate": 1}
-    assert [key for (key,) in chain.rows("SELECT key FROM restricted.quarantine")] == ["r2", "r3"]
+    rejected = chain.rows("SELECT key, reason FROM restricted.quarantine")
+    assert rejected == [("r2", "late"), ("r3", "missing_value")]
