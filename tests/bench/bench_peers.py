@@ -1,7 +1,8 @@
 """Compare the nightly jobs with what other engines need for the same result on the same cores.
 
-Run `make bench-peers`, or this file with flags. Every figure is the wall time of a whole process, start to end, unless
-it is named a stage. The runs of all contenders alternate, so that a busy minute of the machine hits them alike.
+Run `make bench-peers`, or this file with flags. Every figure is the wall time of a whole process, start to end, but for
+the scoring stage and the ceiling: their clocks start when Spark's session, or the network, is ready. The runs of all
+contenders alternate, so that a busy minute of the machine hits them alike.
 
 - Scoring: `score_photos` as Airflow runs it, against the network alone (the ceiling), Daft, Ray Data and a plain loop
   over torch's DataLoader. The peers use this checkout's decoder and network. Each has its best of several settings; all
@@ -9,7 +10,8 @@ it is named a stage. The runs of all contenders alternate, so that a busy minute
 - Affinity: `match_receipts`, `count_purchases` and `build_affinity` against one DuckDB script, which checks no rows,
   corrects nothing and writes plain Parquet: a floor.
 
-The ages of the peers must agree with those of the job within 0.1 year, and DuckDB's rows must be equal. The chain and
+The ages of the peers must agree with those of the job within 0.1 year, and DuckDB's ages and counts must be equal to
+those of the jobs; its indices are not compared. The chain and
 the model are drawn. The tables of the warehouse exist before a job starts, as on every night but the first.
 """
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ LIMIT_SECONDS = 3600
 STAGE = re.compile(r"(?:scored|photos) in ([\d.]+) s")
 
 FLOAT32 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-QUIET = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1", "DAFT_PROGRESS_BAR": "0"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1", "DAFT_PROGRESS_BAR": "0"}
 
 Variant = dict[str, int]
 Seconds = dict[str, list[float]]
@@ -82,21 +83,26 @@ class Contenders:
         }
         # Without compiled bytecode, importing torch and the model takes 16 s instead of 5 in every process.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        command = [str(word) for word in words]
         started = time.monotonic()
-        done = subprocess.run(
-            [str(word) for word in words],
+        with subprocess.Popen(
+            command,
             cwd=project,
             env={**inherited, **ours, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=LIMIT_SECONDS,
-            check=False,
-        )
+            start_new_session=True,
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=LIMIT_SECONDS)
+            except BaseException:  # with its workers, which would compute beside the next contender
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         seconds = time.monotonic() - started
-        if done.returncode:
-            raise RuntimeError(f"exit code {done.returncode} of {' '.join(done.args)}:\n{done.stdout[-3000:]}")
-        return seconds, done.stdout
+        if process.returncode:
+            raise RuntimeError(f"exit code {process.returncode} of {' '.join(command)}:\n{output[-3000:]}")
+        return seconds, output
 
     def score(self, peer: str, variant: Variant, flags: dict[str, object]) -> float:
         """Run a scoring peer and return its seconds: the stage of `ceiling`, the whole process of the others."""

@@ -42,7 +42,7 @@ def pixels(batch: Batch, landing: Path, size: int) -> Batch:
 def main(flags: argparse.Namespace) -> None:
     """Score all photos and write their ages."""
     n_cores = len(os.sched_getaffinity(0))
-    ray.init(num_cpus=n_cores, include_dashboard=False, log_to_driver=False)
+    ray.init(num_cpus=n_cores, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
     DataContext.get_current().enable_progress_bars = False
     events = ray.data.read_parquet(str(flags.events)).select_columns(["photo_id", "path"])
     events = events.repartition(target_num_rows_per_block=flags.batch)  # one file would be one block
