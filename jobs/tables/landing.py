@@ -49,7 +49,7 @@ def open_place(uri: str, flag: str = "folder") -> Place:
     Raises:
         InputError: the text is empty or no path, or pyarrow does not support this kind of URI.
     """
-    wanted = "give a folder or a URI such as s3a://bucket/path"
+    wanted = "give a folder or a URI such as s3://bucket/path"
     if not uri.strip() or "\0" in uri or uri != uri.encode(errors="ignore").decode():
         raise InputError(f"{flag} {uri!r} is empty or not a path; {wanted}")
     if "://" not in uri:

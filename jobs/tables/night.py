@@ -62,7 +62,7 @@ class LandingSettings(DateSettings):
     """Flags that every nightly job takes that reads the landing zone."""
 
     landing: str
-    """Landing zone: a folder or URI (s3a://, gs://, hdfs://)."""
+    """Landing zone: a folder or URI (s3://, gs://, hdfs://)."""
 
 
 def with_dependants(job: str) -> list[str]:
