@@ -54,7 +54,7 @@ def test_the_rows_do_not_depend_on_the_number_of_tasks(spark, chain, model_folde
 
 @pytest.mark.parametrize(
     ("n_photos", "tasks"),
-    [(1, [1]), (257, [256, 1]), (256 * 64 + 1, [512] * 32 + [1]), (1_000_000, [5_120] * 195 + [1_600])],
+    [(1, [1]), (257, [256, 1]), (256 * 64 + 1, [512] * 32 + [1]), (330_000, [5_120] * 64 + [2_320])],
 )
 def test_the_photos_of_a_task_do_not_depend_on_the_cluster(spark, n_photos, tasks):
     @pandas_udf(job.SCORE)
