@@ -55,10 +55,11 @@ BATCH = 256
 """Photos. The number of a task is a multiple, so that the network's batches, of 32 or 256, are full."""
 
 N_TASKS = 64
-"""At least, if every task has a batch, so that a slot that is late does not hold up the others."""
+"""Tasks, or down to half as many, from 16,000 to 330,000 photos, so that a slot that is late does not hold up the
+others. Fewer photos have a task for each `BATCH`, more have tasks of the largest size."""
 
 MAX_BATCHES_PER_TASK = 20
-"""Limits the loss when a task fails: two minutes of one core at 64 pixels."""
+"""Limits the loss when a task fails: 2.5 minutes of one core at 64 pixels, see jobs/README.md."""
 
 MIN_PHOTOS_OF_MEAN = 10
 """A mean age of fewer photos is not reported."""
@@ -173,7 +174,7 @@ def score_photos(spark: SparkSession, photos: pa.Table, scorer: Callable[[Column
         scorer: from `age_scorer`.
     """
     # By the number of photos alone, and in the order of their ids: the same photos are in the same batches on any
-    # cluster. Without a shuffle, because the first one of a session takes seconds.
+    # cluster. Without a shuffle, because the first one of a session takes 1 s or more.
     n_batches = min(MAX_BATCHES_PER_TASK, ceil(len(photos) / (BATCH * N_TASKS)))
     tasks = photos.sort_by("photo_id").combine_chunks().to_batches(max_chunksize=BATCH * n_batches)
     spark.conf.set("spark.sql.execution.arrow.localRelationThreshold", 0)  # otherwise Spark splits the rows anew

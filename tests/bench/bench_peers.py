@@ -11,8 +11,8 @@ contenders alternate, so that a busy minute of the machine hits them alike.
   corrects nothing and writes plain Parquet: a floor.
 
 The ages of the peers must agree with those of the job within 0.1 year, and DuckDB's ages and counts must be equal to
-those of the jobs; its indices are not compared. The chain and
-the model are drawn. The tables of the warehouse exist before a job starts, as on every night but the first.
+those of the jobs; its indices are not compared. The chain and the model are drawn. The tables of the warehouse exist
+before a job starts, as on every night but the first.
 """
 
 import itertools
